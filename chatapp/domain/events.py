@@ -1,0 +1,146 @@
+"""What the engine tells while a reply runs. A run is the sequence
+
+    RunStarted, Prefilled("target"), StepCommitted(0), Prefilled("draft")?, StepCommitted(1), …, RunEnded
+
+with `Notice` and `PrefillProgress` anywhere between. Exactly one `RunEnded` closes it, whatever happens. All values are
+plain Python; all `*_ns` are nanoseconds on the engine's monotonic clock **since the request was submitted**, stamped on
+the engine thread, so that a slow screen never enters a metric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Union
+
+from chatapp.domain.request import GenerationRequest
+from chatapp.domain.tokens import CommittedToken, DraftedToken
+
+
+class EndReason(str, Enum):
+    END_OF_TEXT = "end_of_text"
+    STOP_STRING = "stop_string"
+    MAX_TOKENS = "max_tokens"
+    CONTEXT_FULL = "context_full"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One side of a pair as it is loaded. `weights_sha256` is of the weight files in name order; may be empty for toys."""
+
+    name: str
+    architecture: str
+    parameters: int
+    dtype: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a run happened: everything needed to say what its numbers mean.
+
+    `versions` are `(package, version)`. `simulated` is True when any latency was not the device's own.
+    """
+
+    backend: str
+    device: str
+    threads: int
+    target: ModelInfo
+    draft: ModelInfo | None
+    context_limit: int
+    vocabulary: int
+    versions: tuple[tuple[str, str], ...]
+    platform: str
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The request was accepted by the engine. `started_at` is ISO 8601 UTC. `acceptor` is the one really used."""
+
+    run_id: str
+    started_at: str
+    request: GenerationRequest
+    acceptor: str
+    lossless: bool
+    environment: Environment
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress:
+    """`done` of `total` positions of the target's prefill are computed."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """`model` ("target" or "draft") computed `positions` prompt positions and reused `reused` from the last turn."""
+
+    model: str
+    positions: int
+    reused: int
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepCommitted:
+    """One verify step (step 0: the target's prefill, which yields the first token).
+
+    `window` is the k that was used, `window_asked` the slider's value at the start of the step, `speculation` the
+    toggle. `window` < `window_asked` near the end of the reply or of the context, or when speculation is off (then 1).
+    `drafted` are all proposals; `tokens` the committed ones: accepted ones in order, then one of another kind (absent
+    when the reply ended inside the window). `draft_ns` + `verify_ns` + `sample_ns` + `host_ns` = `ended_ns` −
+    `started_ns`. `visible_chars` is the number of characters of the reply that may be shown: less than the text so far
+    while its tail might become a stop string. `residual_fallbacks` counts residuals of (near) zero mass.
+    """
+
+    index: int
+    window: int
+    window_asked: int
+    speculation: bool
+    drafted: tuple[DraftedToken, ...]
+    tokens: tuple[CommittedToken, ...]
+    accepted: int
+    started_ns: int
+    ended_ns: int
+    draft_ns: int
+    verify_ns: int
+    sample_ns: int
+    host_ns: int
+    visible_chars: int
+    residual_fallbacks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should see while the run goes on (the draft failed, say). `code` is stable, for tests and UI."""
+
+    code: str
+    message: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The run is over.
+
+    `tail_text` is what the decoder still held (an incomplete character, shown as U+FFFD); it belongs to the last token.
+    `visible_chars` is the final length of the reply's text: what stands behind it is a stop string and not part of it.
+    `target_cached` and `draft_cached` are the positions whose KV stays for the next turn. `error` is set when failed.
+    """
+
+    reason: EndReason
+    ended_ns: int
+    tail_text: str
+    visible_chars: int
+    target_cached: int
+    draft_cached: int
+    error: str = ""
+
+
+RunEvent = Union[RunStarted, PrefillProgress, Prefilled, StepCommitted, Notice, RunEnded]

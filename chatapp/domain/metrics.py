@@ -1,0 +1,148 @@
+"""Numbers projected from records. Definitions are the glossary's; None where a number does not exist (yet).
+
+TTFT: submit → first committed token, s. TPOT: (t_last − t_first) / (n − 1), s per token. Acceptance rate: accepted /
+drafted. Tested acceptance: accepted / (accepted + rejected at test). Mean acceptance length: committed tokens per
+verify step, step 0 (prefill) left out, since it is no verify step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable
+
+from chatapp.domain.record import RunRecord
+from chatapp.domain.tokens import DraftOutcome, TokenKind
+
+NS_PER_S = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class StepTiming:
+    """One verify step as the plot shows it: `tpot_s` = duration / committed tokens; a bar `tokens` wide from `first_token`."""
+
+    index: int
+    first_token: int
+    tokens: int
+    tpot_s: float
+    window: int
+    speculation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Sums over one or more runs, and the ratios made from the sums (never averages of ratios)."""
+
+    tokens: int = 0
+    ttft_s: float | None = None
+    decode_ns: int = 0
+    decode_tokens: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    tested: int = 0
+    verify_steps: int = 0
+    verify_tokens: int = 0
+    counts: tuple[tuple[TokenKind, int], ...] = tuple((kind, 0) for kind in TokenKind)
+
+    @property
+    def tpot_s(self) -> float | None:
+        return self.decode_ns / NS_PER_S / self.decode_tokens if self.decode_tokens else None
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Decode speed: the inverse of TPOT; prefill is not in it."""
+        return self.decode_tokens / (self.decode_ns / NS_PER_S) if self.decode_ns else None
+
+    @property
+    def acceptance_rate(self) -> float | None:
+        return self.accepted / self.drafted if self.drafted else None
+
+    @property
+    def tested_acceptance(self) -> float | None:
+        return self.accepted / self.tested if self.tested else None
+
+    @property
+    def mean_acceptance_length(self) -> float | None:
+        return self.verify_tokens / self.verify_steps if self.verify_steps else None
+
+    def share(self, kind: TokenKind) -> float | None:
+        return dict(self.counts)[kind] / self.tokens if self.tokens else None
+
+
+def run_metrics(record: RunRecord) -> Metrics:
+    """Metrics of one run, finished or not."""
+    steps = record.steps
+    if not steps:
+        return Metrics()
+    counts = {kind: 0 for kind in TokenKind}
+    drafted = accepted = tested = verify_steps = verify_tokens = 0
+    for step in steps:
+        for token in step.tokens:
+            counts[token.kind] += 1
+        drafted += len(step.drafted)
+        for draft in step.drafted:
+            accepted += draft.outcome is DraftOutcome.ACCEPTED
+            tested += draft.outcome is not DraftOutcome.UNTESTED
+        if step.index > 0:
+            verify_steps += 1
+            verify_tokens += len(step.tokens)
+    tokens = sum(counts.values())
+    first_ns = steps[0].ended_ns
+    return Metrics(
+        tokens=tokens,
+        ttft_s=first_ns / NS_PER_S if tokens else None,
+        decode_ns=steps[-1].ended_ns - first_ns,
+        decode_tokens=max(tokens - len(steps[0].tokens), 0),
+        drafted=drafted,
+        accepted=accepted,
+        tested=tested,
+        verify_steps=verify_steps,
+        verify_tokens=verify_tokens,
+        counts=tuple(counts.items()),
+    )
+
+
+def combined_metrics(parts: Iterable[Metrics]) -> Metrics:
+    """The session's metrics: sums of the parts, ratios from the sums; TTFT is the mean of the parts' TTFT."""
+    total = Metrics()
+    ttfts: list[float] = []
+    for part in parts:
+        counts = dict(part.counts)
+        if part.ttft_s is not None:
+            ttfts.append(part.ttft_s)
+        total = Metrics(
+            tokens=total.tokens + part.tokens,
+            decode_ns=total.decode_ns + part.decode_ns,
+            decode_tokens=total.decode_tokens + part.decode_tokens,
+            drafted=total.drafted + part.drafted,
+            accepted=total.accepted + part.accepted,
+            tested=total.tested + part.tested,
+            verify_steps=total.verify_steps + part.verify_steps,
+            verify_tokens=total.verify_tokens + part.verify_tokens,
+            counts=tuple((kind, count + counts[kind]) for kind, count in total.counts),
+            ttft_s=sum(ttfts) / len(ttfts) if ttfts else None,
+        )
+    return total
+
+
+def step_timings(record: RunRecord) -> list[StepTiming]:
+    """One entry per verify step (step 0 is TTFT, not TPOT, and is left out)."""
+    timings: list[StepTiming] = []
+    first_token = 0
+    for step in record.steps:
+        count = len(step.tokens)
+        if step.index > 0 and count:
+            duration_s = (step.ended_ns - step.started_ns) / NS_PER_S
+            timings.append(
+                StepTiming(step.index, first_token, count, duration_s / count, step.window, step.speculation)
+            )
+        first_token += count
+    return timings
+
+
+def current_tpot_s(record: RunRecord, last_steps: int = 8) -> float | None:
+    """TPOT over the last few verify steps: the "now" figure, long enough not to flicker."""
+    recent = [step for step in record.steps[-last_steps:] if step.index > 0 and step.tokens]
+    tokens = sum(len(step.tokens) for step in recent)
+    if not tokens:
+        return None
+    return sum(step.ended_ns - step.started_ns for step in recent) / NS_PER_S / tokens

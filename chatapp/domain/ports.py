@@ -1,0 +1,111 @@
+"""What the window asks of the layers below it, as Protocols; `app.py` plugs the real ones in.
+
+The window never sees a thread, a model or a database. All methods are called on the GUI thread; `async` ones run on the
+GUI's event loop and never block it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import AsyncIterator, Callable, Protocol, Sequence
+
+from chatapp.domain.events import Environment, RunEvent
+from chatapp.domain.record import Conversation
+from chatapp.domain.request import GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class PairLocation:
+    """Where a pair lives: two Hugging Face directories; `draft` None means target only."""
+
+    name: str
+    target: Path
+    draft: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCapabilities:
+    """What the loaded backend can do; slider stops, disabled options and tooltips come from here.
+
+    `windows` are the values of k it can verify, ascending, 1 included. `acceptors` are `(name, lossless, description)`.
+    """
+
+    windows: tuple[int, ...]
+    acceptors: tuple[tuple[str, bool, str], ...]
+    context_limit: int
+    can_speculate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PairInfo:
+    """A loaded pair."""
+
+    location: PairLocation
+    environment: Environment
+    capabilities: EngineCapabilities
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """`fraction` in 0..1 and a few words such as "Reading the target's weights"."""
+
+    fraction: float
+    message: str
+
+
+class RunHandle(Protocol):
+    """A running reply. Setters take effect at the next verify step; `cancel` within one model call.
+
+    Iterating yields batches of events in order; the last event of the last batch is `RunEnded`.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Sequence[RunEvent]]: ...
+
+    def set_window(self, k: int) -> None: ...
+
+    def set_speculation(self, on: bool) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+class EnginePort(Protocol):
+    async def load(self, pair: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
+        """Load a pair, replacing the one before only once the new one is ready. Raises `ModelError`."""
+        ...
+
+    async def start(self, request: GenerationRequest) -> RunHandle:
+        """Begin a reply. Raises `RequestError` (context overflow, busy, not ready) before any event."""
+        ...
+
+    def close(self) -> None:
+        """Cancel what runs and end the engine thread; returns when it has ended."""
+        ...
+
+
+class ExportPort(Protocol):
+    """Conversation → file and back."""
+
+    def formats(self) -> Sequence[tuple[str, str, str]]:
+        """`(name, file suffix, description)` of every exporter."""
+        ...
+
+    def export(self, conversation: Conversation, path: Path, format_name: str) -> None:
+        """Write `path` whole or not at all. Raises `ExportFailed`."""
+        ...
+
+    def open_record(self, path: Path) -> Conversation:
+        """Read a JSON export. Raises `RecordError`."""
+        ...
+
+
+class StorePort(Protocol):
+    """Keeps the conversation, so that nothing is lost when the window closes or the process dies."""
+
+    def begin_turn(self, conversation: Conversation, turn_index: int) -> None: ...
+
+    def append(self, conversation: Conversation, turn_index: int, events: Sequence[RunEvent]) -> None: ...
+
+    def latest(self) -> Conversation | None: ...
+
+    def close(self) -> None: ...
