@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Union
 
 from chatapp.domain.request import GenerationRequest
 from chatapp.domain.tokens import CommittedToken, DraftedToken
@@ -143,4 +142,4 @@ class RunEnded:
     error: str = ""
 
 
-RunEvent = Union[RunStarted, PrefillProgress, Prefilled, StepCommitted, Notice, RunEnded]
+RunEvent = RunStarted | PrefillProgress | Prefilled | StepCommitted | Notice | RunEnded

@@ -7,8 +7,8 @@ verify step, step 0 (prefill) left out, since it is no verify step.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Iterable
 
 from chatapp.domain.record import RunRecord
 from chatapp.domain.tokens import DraftOutcome, TokenKind

@@ -6,9 +6,10 @@ GUI's event loop and never block it.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import AsyncIterator, Callable, Protocol, Sequence
+from typing import Protocol
 
 from chatapp.domain.events import Environment, RunEvent
 from chatapp.domain.record import Conversation

@@ -5,8 +5,8 @@ Nothing here knows a screen, a file or a clock. `RunRecord.apply` is the only wa
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Iterator, Sequence
 
 from typing_extensions import assert_never
 
