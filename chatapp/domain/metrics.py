@@ -73,7 +73,7 @@ def run_metrics(record: RunRecord) -> Metrics:
     steps = record.steps
     if not steps:
         return Metrics()
-    counts = {kind: 0 for kind in TokenKind}
+    counts = dict.fromkeys(TokenKind, 0)
     drafted = accepted = tested = verify_steps = verify_tokens = 0
     for step in steps:
         for token in step.tokens:
