@@ -81,7 +81,7 @@ def exchange(rng: random.Random) -> Exchange:
     return _exchange(a, sign, b, rng.choice(_FRAMES).format(a=a, b=b, sign=rng.choice(_SIGNS[sign])), "")
 
 
-def _again(rng: random.Random, first: Exchange) -> Exchange:
+def _again(rng: random.Random, _first: Exchange) -> Exchange:
     a, sign, b = _operands(rng)
     return _exchange(a, sign, b, rng.choice(_AGAIN).format(a=a, b=b, sign=rng.choice(_SIGNS[sign])), "")
 
@@ -97,6 +97,8 @@ def _exchange(a: int, sign: str, b: int, prompt: str, lead: str) -> Exchange:
 
 def _operands(rng: random.Random) -> tuple[int, str, int]:
     draw = rng.random()
+    if draw < 0.03:
+        return rng.randint(1, 9), "+", rng.randint(1, 9)
     if draw < 0.42:
         return rng.randint(10, 99), "+", rng.randint(10, 99)
     if draw < 0.54:
@@ -112,7 +114,7 @@ def _operands(rng: random.Random) -> tuple[int, str, int]:
         return a, "-", rng.randint(10, a - 1)
     if draw < 0.92:
         return rng.randint(2, 9), "×", rng.randint(2, 9)
-    return rng.randint(2, 9), "×", rng.randint(11, 49)
+    return rng.randint(2, 9), "×", rng.randint(11, 29)
 
 
 def _digits(number: int, width: int) -> list[int]:
@@ -122,7 +124,7 @@ def _digits(number: int, width: int) -> list[int]:
 def _sum_steps(a: int, b: int) -> str:
     width = max(len(str(a)), len(str(b)))
     steps, carry = [], 0
-    for place, (x, y) in enumerate(zip(_digits(a, width), _digits(b, width))):
+    for place, (x, y) in enumerate(zip(_digits(a, width), _digits(b, width), strict=True)):
         total = x + y + carry
         terms = f"{x} + {y}" if place == 0 else f"{x} + {y} + {carry}"
         carry = total // 10
@@ -135,7 +137,7 @@ def _sum_steps(a: int, b: int) -> str:
 def _difference_steps(a: int, b: int) -> str:
     width = len(str(a))
     steps, borrow = [], 0
-    for place, (x, y) in enumerate(zip(_digits(a, width), _digits(b, width))):
+    for place, (x, y) in enumerate(zip(_digits(a, width), _digits(b, width), strict=True)):
         taken = f"{y}" if place == 0 else f"{y} - {borrow}"
         rest = x - y - borrow
         borrow = int(rest < 0)

@@ -60,7 +60,7 @@ _LOST = Plot(
         "Then {n} fell asleep, and {o} disappeared.",
     ),
     attempt=(
-        "{n} looked everywhere, but found only leaves.",
+        "{n} looked everywhere, but found nothing.",
         "{n} searched the whole day without luck.",
         "{He} looked under every stone and behind every door.",
         "{n} asked everyone, but nobody had seen it.",
@@ -71,8 +71,8 @@ _LOST = Plot(
         "At last {f} remembered where it was.",
     ),
     outcome=(
-        "Together they found {o} behind a big tree.",
-        "{F2} found {o} in the grass.",
+        "Together they found {o} behind a big door.",
+        "{F2} found {o} in a dark corner.",
         "They found {o} under an old box.",
         "There was {o}, safe and dry.",
     ),
@@ -170,8 +170,8 @@ _GIFT = Plot(
 _MAGIC = Plot(
     wish=(
         "There {n} found {ao} that could speak.",
-        "Behind a wall {he} found {ao} that shone like the moon.",
-        "Under a tree {n} found {ao}, and it was warm.",
+        "One day {he} found {ao} that shone like the moon.",
+        "There {n} found {ao}, and it was warm like a small sun.",
     ),
     obstacle=(
         '"You have one wish," said a quiet voice.',
@@ -253,7 +253,7 @@ _STORM = Plot(
     outcome=(
         "With {o} they made a sign, and help came.",
         "They sat beside {o} and told stories until it was over.",
-        "{n} shared the bread, and {f2} looked after {o}.",
+        "{n} shared a piece of bread, and {f2} looked after {o}.",
         "In the morning the sun shone on {o}.",
     ),
 )

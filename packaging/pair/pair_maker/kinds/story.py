@@ -22,6 +22,7 @@ _MOODS = {
     "sad": ("a sad", "with a sad end"),
     "funny": ("a funny", "with a funny end"),
 }
+_FEWEST_SENTENCES = 3
 _STRANGERS = (
     "old woman",
     "old man",
@@ -82,15 +83,29 @@ class _Cast:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Story:
+    """A cast and the lines, still with their slots, that tell of it."""
+
+    cast: _Cast
+    lines: tuple[str, ...]
+
+    def text(self) -> str:
+        """The story as it is told."""
+        return " ".join(self.lines).format(**self.cast.words())
+
+
 def sample(rng: random.Random, held_out: bool) -> Sample:
     """A conversation that ends with a story; held out by request."""
     return conversation(KIND, rng, held_out, exchange, _follow_up)
 
 
 def is_right(sample: Sample, reply: str) -> bool:
-    """Whether every requested name occurs in the reply as a word of its own."""
+    """Whether every requested name occurs as a word of its own; where none was requested, whether a story is told."""
     names = sample.check["names"]
-    return isinstance(names, list) and all(re.search(rf"\b{re.escape(wanted)}\b", reply) for wanted in names)
+    if not isinstance(names, list) or (not names and reply.count(".") < _FEWEST_SENTENCES):
+        return False
+    return all(re.search(rf"\b{re.escape(wanted)}\b", reply) for wanted in names)
 
 
 def has_all(sample: Sample, reply: str) -> bool:
@@ -100,36 +115,61 @@ def has_all(sample: Sample, reply: str) -> bool:
 
 
 def exchange(rng: random.Random) -> Exchange:
-    """A request for a story with one or two characters, and the story."""
+    """A request for a story with up to two characters, and the story."""
     cast = _cast(rng)
-    mood = rng.choice(_MOODS[cast.mood]) if cast.mood else ""
-    story = rng.choice(_LENGTHS)
-    if mood.startswith("a "):
-        story = f"{mood} story"
-    elif mood:
-        story = f"{story} {mood}"
-    frame = rng.choice(_FRAMES if rng.random() < 0.88 else _SHORT_FRAMES)
+    if rng.random() < 0.05:
+        return _open_exchange(rng, cast)
+    named = "named" if rng.random() < 0.8 else "called"
     words = cast.words()
-    who = f"{words['ak']} named {cast.hero}" if rng.random() < 0.6 else cast.hero
-    if who == cast.hero:
+    if rng.random() < 0.6:
+        who = f"{words['ak']} {named} {cast.hero}"
+        other = f"{article(rng.choice(('friend', 'friend', *CREATURES[:8])))} {named} {cast.friend}"
+    else:
+        who, other = cast.hero, cast.friend
         cast = replace(cast, creature=rng.choice(("girl" if is_she(cast.hero) else "boy", cast.creature)))
+    frame = rng.choice(_FRAMES if rng.random() < 0.88 else _SHORT_FRAMES)
     if cast.friend:
-        who = f"{who} and {cast.friend}" if who == cast.hero else f"{who} and a friend named {cast.friend}"
-    if "who finds" in frame and cast.friend:
+        who = f"{who} and {other}"
         frame = frame.replace("who finds", "who find")
-    text = frame.format(v=rng.choice(_VERBS), s=story, w=who, p=words["ata"], o=words["ao"])
-    if text.startswith("Can"):
-        text += "?"
-    elif rng.random() < 0.6:
-        text += "."
-    if rng.random() < 0.1:
-        text = text[0].lower() + text[1:]
+    text = _ended(
+        rng,
+        frame.format(v=rng.choice(_VERBS), s=_kind_of_story(rng, cast), w=who, p=words["ata"], o=words["ao"]),
+    )
     check: dict[str, object] = {
         "names": [cast.hero, *([cast.friend] if cast.friend else [])],
         "place": cast.place[1] if "{p}" in frame else "",
         "object": cast.thing if "{o}" in frame else "",
     }
-    return Exchange(text, _story(rng, cast), check, text, cast)
+    story = _Story(cast, _lines(rng, cast))
+    return Exchange(text, story.text(), check, text, story)
+
+
+def _open_exchange(rng: random.Random, cast: _Cast) -> Exchange:
+    """A request that names nobody."""
+    words = cast.words()
+    story = _Story(cast, _lines(rng, cast))
+    frame = rng.choice(
+        ("{v} {s}", "{v} {s} about {ak}", "{v} {s} about {ak} {ata}", "{v} {s} about {ak} and {ao}")
+    )
+    text = _ended(rng, frame.format(v=rng.choice(_VERBS), s=_kind_of_story(rng, cast), **words))
+    place, thing = cast.place[1] if "{ata}" in frame else "", cast.thing if "{ao}" in frame else ""
+    return Exchange(text, story.text(), {"names": [], "place": place, "object": thing}, text, story)
+
+
+def _kind_of_story(rng: random.Random, cast: _Cast) -> str:
+    story = rng.choice(_LENGTHS)
+    if not cast.mood:
+        return story
+    mood = rng.choice(_MOODS[cast.mood])
+    return f"{mood} story" if mood.startswith("a ") else f"{story} {mood}"
+
+
+def _ended(rng: random.Random, text: str) -> str:
+    if text.startswith("Can"):
+        text += "?"
+    elif rng.random() < 0.6:
+        text += "."
+    return text[0].lower() + text[1:] if rng.random() < 0.1 else text
 
 
 def _cast(rng: random.Random) -> _Cast:
@@ -148,51 +188,54 @@ def _cast(rng: random.Random) -> _Cast:
     )
 
 
-def _story(rng: random.Random, cast: _Cast, opening: str = "") -> str:
+def _lines(rng: random.Random, cast: _Cast) -> tuple[str, ...]:
     plot = rng.choice(PLOTS)
-    lines = [opening or rng.choice(OPENINGS)]
+    lines = [rng.choice(OPENINGS)]
     lines += [rng.choice(part) for part in (plot.wish, plot.obstacle, plot.attempt, plot.help, plot.outcome)]
-    # An obstacle or an attempt may be left untold; the help and the outcome may not.
+    # The attempt may be left untold; the help and the outcome may not.
     if rng.random() < 0.25:
         del lines[3]
-    lines.append(rng.choice(ENDINGS[cast.mood or "plain"]))
-    return " ".join(lines).format(**cast.words())
+    return (*lines, rng.choice(ENDINGS[cast.mood or "plain"]))
 
 
 def _follow_up(rng: random.Random, first: Exchange) -> Exchange:
-    cast = first.state
-    if not isinstance(cast, _Cast):
-        raise TypeError("a story exchange carries its cast")
+    """The same story changed, another one, or what happened next."""
+    story = first.state
+    if not isinstance(story, _Story):
+        raise TypeError("a story exchange carries its story")
     draw = rng.random()
-    check: dict[str, object] = {"names": first.check["names"], "place": "", "object": ""}
-    if draw < 0.3:
-        frames = (
-            "Another one with {}.",
-            "Now tell me one about {}.",
-            "The same with {}, please.",
-            "And one about {}?",
-        )
-        other = name(rng)
-        cast = replace(
-            cast, hero=other, friend="" if other in cast.friend or cast.friend in other else cast.friend
-        )
-        prompt, reply = rng.choice(frames).format(other), _story(rng, cast)
-        check["names"] = [other]
-    elif draw < 0.5:
+    if draw < 0.35:
+        return _with_another(rng, story, first.key)
+    names: object = first.check["names"]
+    if draw < 0.55:
         time, opening = rng.choice(TIMES)
-        frames = "Now make it happen {}.", "Tell it again, but {}.", "The same story, but {}."
-        prompt, reply = rng.choice(frames).format(time), _story(rng, cast, opening)
+        frame = rng.choice(("Now make it happen {}.", "Tell it again, but {}.", "The same story, but {}."))
+        prompt, reply = frame.format(time), replace(story, lines=(opening, *story.lines[1:])).text()
     elif draw < 0.75:
-        prompt = rng.choice(("Shorter, please.", "Make it shorter.", "Shorter.", "Tell it in two sentences."))
-        sentences = first.reply.split(". ")
-        reply = f"{sentences[0]}. {sentences[-1]}"
-        check["names"] = [cast.hero]
+        prompt = rng.choice(
+            ("Shorter, please.", "Make it shorter.", "Shorter.", "Tell it in three sentences.")
+        )
+        reply, names = replace(story, lines=(*story.lines[:2], story.lines[-2])).text(), [story.cast.hero]
     else:
+        cast = story.cast
         who = rng.choice([cast.hero, *([cast.friend] if cast.friend else [])])
-        frames = "And what did {} do then?", "What did {} do next?", "What happened to {} then?"
-        other = cast.friend if who == cast.hero else cast.hero
-        words = {**cast.words(), "n": who, "other": other or "everyone"}
-        words["he"] = "she" if is_she(who) else "he"
-        prompt, reply = rng.choice(frames).format(who), rng.choice(THEN).format(**words)
-        check["names"] = [who]
-    return Exchange(prompt, reply, check, first.key)
+        other = (cast.friend if who == cast.hero else cast.hero) or "everyone"
+        words = {**cast.words(), "n": who, "other": other, "he": "she" if is_she(who) else "he"}
+        frame = rng.choice(("And what did {} do then?", "What did {} do next?", "What happened to {} then?"))
+        prompt, reply, names = frame.format(who), rng.choice(THEN).format(**words), [who]
+    return Exchange(prompt, reply, {"names": names, "place": "", "object": ""}, first.key)
+
+
+def _with_another(rng: random.Random, story: _Story, key: str) -> Exchange:
+    """The same story, or another one, with another hero."""
+    hero, cast = name(rng), story.cast
+    while hero in (cast.hero, cast.friend):
+        hero = name(rng)
+    story = replace(story, cast=replace(cast, hero=hero))
+    frame = rng.choice(
+        ("The same with {}, please.", "Tell it with {} instead.", "Another one with {}.", "Now one about {}.")
+    )
+    if "one" in frame:
+        story = replace(story, lines=_lines(rng, cast))
+    check = {"names": [hero], "place": "", "object": ""}
+    return Exchange(frame.format(hero), story.text(), check, key)

@@ -23,7 +23,8 @@ _FRAMES = (
     "{t} What is this about?",
 )
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_WHENS = tuple(f"on {day}" for day in _DAYS) + (
+_WHENS = (
+    *(f"on {day}" for day in _DAYS),
     "yesterday",
     "last week",
     "in the morning",
