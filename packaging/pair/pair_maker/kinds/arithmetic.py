@@ -31,7 +31,7 @@ _SIGNS = {"+": ("+", "+", "plus"), "-": ("-", "-", "minus"), "×": ("×", "*", "
 _STORIES = {
     "+": (
         "{n} has {a} {things} and buys {b} more. How many {things} does {n} have now?",
-        "{n} finds {a} {things} in the morning and {b} {things} in the evening. How many {things} are that?",
+        "{n} finds {a} {things} in the morning and {b} {things} in the evening. How many {things} is that?",
         "There are {a} {things} in one box and {b} {things} in another box. How many {things} are there?",
         "{n} has {a} {things} and {m} has {b} {things}. How many {things} do they have together?",
     ),
