@@ -20,6 +20,9 @@ _FRAMES = (
     "Give me a Python function that {does}.",
     "Show me a function that {does}.",
     "I need a Python function that {does}.",
+    "Write a Python function to {do}.",
+    "Write a function to {do}.",
+    "I need a function to {do}.",
 )
 _NAMED_FRAMES = (
     "Write a Python function {name} that {does}.",
@@ -27,6 +30,7 @@ _NAMED_FRAMES = (
     "Write {name} in Python: a function that {does}.",
     "Define a function {name} that {does}.",
     "I need a function named {name} that {does}.",
+    "Write a function {name} to {do}.",
 )
 _LEADS = ("Here is the function:", "This function {does}:", "You can write it like this:", "Here is {name}:")
 _TAILS = ("It {does}.", "Call it like this: {name}({call}).", "You can test it with {name}({call}).")
@@ -68,7 +72,9 @@ def exchange(rng: random.Random) -> Exchange:
     parameter = rng.choice(function.parameters)
     given = rng.random()
     name = function.names[0] if given >= 0.6 else rng.choice(function.names)
-    prompt = rng.choice(_FRAMES if given >= 0.6 else _NAMED_FRAMES).format(name=name, does=does)
+    prompt = rng.choice(_FRAMES if given >= 0.6 else _NAMED_FRAMES).format(
+        name=name, does=does, do=_infinitive(does)
+    )
     if rng.random() < 0.2:
         prompt += f" Call the parameter {parameter}." if "{p}, " not in function.head else ""
     elif not prompt.startswith("I "):
@@ -77,6 +83,12 @@ def exchange(rng: random.Random) -> Exchange:
         parameter = function.parameters[0]
     order = _Order(function, name, parameter, numbers, does)
     return Exchange(prompt, _reply(rng, order), {"name": name}, prompt, order)
+
+
+def _infinitive(does: str) -> str:
+    """The description after "to": "adds two numbers" becomes "add two numbers"."""
+    verb, rest = does.replace(" and returns ", " and return ").split(" ", 1)
+    return f"{verb[:-3]}y {rest}" if verb.endswith("ies") else f"{verb[:-1]} {rest}"
 
 
 def _reply(rng: random.Random, order: _Order) -> str:
