@@ -1,0 +1,1 @@
+"""Secondary windows: the pair chooser, the guide, about."""

@@ -1,0 +1,1 @@
+"""The cards of the side panel: projections of records, and the sampling controls."""

@@ -1,0 +1,1 @@
+"""Small widgets with a look of their own; none of them knows what a run is."""
