@@ -74,6 +74,7 @@ class RunRecord:
     progress: PrefillProgress | None = None
     _views: list[TokenView] = field(default_factory=list, repr=False, compare=False)
     _pieces: list[str] = field(default_factory=list, repr=False, compare=False)
+    _step_offsets: list[int] = field(default_factory=list, repr=False, compare=False)
     _chars: int = field(default=0, repr=False, compare=False)
 
     def apply(self, event: RunEvent) -> None:
@@ -102,6 +103,7 @@ class RunRecord:
         if step.index != len(self.steps):
             raise ValueError(f"step {step.index} where {len(self.steps)} was due")
         self.steps.append(step)
+        self._step_offsets.append(self._chars)
         for position, token in enumerate(step.tokens):
             rejected: DraftedToken | None = None
             if token.kind is TokenKind.CORRECTION and position < len(step.drafted):
@@ -170,25 +172,21 @@ class RunRecord:
             return None
         return self._views[low]
 
-    def window_changes(self) -> Iterator[WindowChange]:
-        """Every place where the asked window or the toggle differs from the step before."""
-        offset = 0
-        previous: StepCommitted | None = None
-        for step in self.steps:
-            if previous is not None:
-                toggled = previous.speculation != step.speculation
-                moved = previous.window_asked != step.window_asked and step.speculation
-                if toggled or moved:
-                    yield WindowChange(
-                        step.index,
-                        offset,
-                        previous.window_asked,
-                        step.window_asked,
-                        previous.speculation,
-                        step.speculation,
-                    )
-            offset += sum(len(token.text) for token in step.tokens)
-            previous = step
+    def window_changes(self, since_step: int = 0) -> Iterator[WindowChange]:
+        """Every place, from step `since_step` on, where the asked window or the toggle differs from the step before."""
+        for index in range(max(since_step, 1), len(self.steps)):
+            previous, step = self.steps[index - 1], self.steps[index]
+            toggled = previous.speculation != step.speculation
+            moved = previous.window_asked != step.window_asked and step.speculation
+            if toggled or moved:
+                yield WindowChange(
+                    step.index,
+                    self._step_offsets[index],
+                    previous.window_asked,
+                    step.window_asked,
+                    previous.speculation,
+                    step.speculation,
+                )
 
     @property
     def running(self) -> bool:
