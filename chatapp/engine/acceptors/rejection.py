@@ -1,0 +1,56 @@
+"""Speculative sampling by rejection (Leviathan et al. 2022, algorithm 1; Chen et al. 2023, algorithm 2).
+
+    accept x ~ draft with probability min(1, target(x) / draft(x));
+    else sample from the residual, max(target − draft, 0), normalised.
+
+The sum over both ways is target(x): the output's distribution is the target's, whatever the draft.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from chatapp.engine.contracts import Proposal, Row, TargetRows, Verdict
+from chatapp.engine.randomness import Streams, draw
+
+
+class RejectionAcceptor:
+    name = "rejection"
+    lossless = True
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def draw_draft(self, row: Row, position: int) -> int:  # noqa: ARG002 - the contract's signature; this rule has no positional noise
+        return draw(row.probs, self._streams.draft.random())
+
+    def draw_target(self, row: Row, position: int) -> int:  # noqa: ARG002 - as above
+        return draw(row.probs, self._streams.target.random())
+
+    def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
+        draws: list[float | None] = []
+        for index, (token, draft_row) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
+            target_probs = target_rows(index).probs
+            uniform = self._streams.accept.random()
+            draws.append(uniform)
+            if accepts(uniform, float(target_probs[token]), float(draft_row.probs[token])):
+                continue
+            residual, fell_back = residual_probs(target_probs, draft_row.probs)
+            final = draw(residual, self._streams.target.random())
+            return Verdict(index, final, tuple(draws), int(fell_back))
+        count = len(proposal.ids)
+        return Verdict(count, self.draw_target(target_rows(count), position + count), tuple(draws))
+
+
+def accepts(uniform: float, target_prob: float, draft_prob: float) -> bool:
+    """uniform < target / draft, without the division; strict, so that a token of target probability 0 never passes."""
+    return uniform * draft_prob < target_prob
+
+
+def residual_probs(target_probs: torch.Tensor, draft_probs: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Normalised max(target − draft, 0), `[V]`; the target itself (and True) where rounding left no mass to normalise."""
+    residual = torch.clamp(target_probs - draft_probs, min=0)
+    mass = float(residual.sum())
+    if mass <= torch.finfo(residual.dtype).eps:
+        return target_probs, True
+    return residual / mass, False

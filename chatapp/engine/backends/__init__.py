@@ -1,0 +1,1 @@
+"""Where tensors come from: one file per backend, imported only when chosen (by `loading`)."""

@@ -1,0 +1,123 @@
+"""Reading a Hugging Face directory: what it is, whether it is whole, its weights and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chatapp.domain.errors import ModelNotFound, NotAModel, WeightsDamaged
+
+HASH_WHOLE_UP_TO = 2 << 30
+"""Bytes. Larger weight files are identified by size and first mebibyte (names, shapes, offsets), marked `header:`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A directory that says it is a model."""
+
+    directory: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def architecture(self) -> str:
+        names = self.config.get("architectures") or ["unknown"]
+        return str(names[0])
+
+    def eos_ids(self) -> list[int]:
+        """From generation_config.json and config.json; both may hold one id or a list."""
+        found: list[int] = []
+        for source in (_read_json(self.directory / "generation_config.json", optional=True), self.config):
+            value = source.get("eos_token_id")
+            found += value if isinstance(value, list) else [] if value is None else [value]
+        return sorted({int(token) for token in found})
+
+    def weight_files(self) -> list[Path]:
+        """Safetensors files in order. Raises `ModelNotFound` when there are none or one that the index names is missing."""
+        index = self.directory / "model.safetensors.index.json"
+        if index.exists():
+            names = sorted(set(_read_json(index).get("weight_map", {}).values()))
+            files = [self.directory / name for name in names]
+        else:
+            files = sorted(self.directory.glob("*.safetensors"))
+        missing = [file.name for file in files if not file.is_file()]
+        if not files or missing:
+            what = f"weight file {missing[0]}" if missing else "weights (*.safetensors)"
+            raise ModelNotFound(
+                f"{self.directory} lacks its {what}.", remedy="Download or copy the model again."
+            )
+        return files
+
+    def weights_sha256(self) -> str:
+        digest = hashlib.sha256()
+        prefix = ""
+        for file in self.weight_files():
+            size = file.stat().st_size
+            with file.open("rb") as stream:
+                if size <= HASH_WHOLE_UP_TO:
+                    for block in iter(lambda: stream.read(1 << 20), b""):
+                        digest.update(block)
+                else:
+                    prefix = "header:"
+                    digest.update(str(size).encode() + stream.read(1 << 20))
+        return prefix + digest.hexdigest()
+
+    def load_weights(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """All tensors in `dtype`, on the CPU. Raises `WeightsDamaged` for truncated files and values not finite."""
+        from safetensors import SafetensorError, safe_open
+
+        weights: dict[str, torch.Tensor] = {}
+        for file in self.weight_files():
+            try:
+                with safe_open(str(file), framework="pt") as tensors:
+                    for name in tensors.keys():  # noqa: SIM118 - not a mapping: safe_open has no __iter__
+                        weights[name] = tensors.get_tensor(name).to(dtype)
+            except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+                raise WeightsDamaged(
+                    f"{file.name} in {self.directory} is damaged or not complete ({error}).",
+                    remedy="Download or copy the model again.",
+                ) from error
+        for name, tensor in weights.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise WeightsDamaged(
+                    f"{name} in {self.directory} holds values that are not finite.",
+                    remedy="Download or copy the model again.",
+                )
+        return weights
+
+
+def read_checkpoint(directory: Path) -> Checkpoint:
+    """Raises `ModelNotFound` or `NotAModel`."""
+    if not directory.is_dir():
+        raise ModelNotFound(f"There is no directory {directory}.", remedy="Choose a model directory.")
+    if not (directory / "config.json").is_file():
+        raise NotAModel(
+            f"{directory} is no model: it holds no config.json.",
+            remedy="Choose a directory in Hugging Face layout (config.json, tokenizer.json, *.safetensors).",
+        )
+    config = _read_json(directory / "config.json")
+    if "model_type" not in config:
+        raise NotAModel(f"{directory}/config.json names no model_type.", remedy="Choose a model directory.")
+    return Checkpoint(directory, config)
+
+
+def _read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
+    if optional and not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotAModel(
+            f"{path} cannot be read: {error}", remedy="Download or copy the model again."
+        ) from error
+    if not isinstance(content, dict):
+        raise NotAModel(f"{path} is not a JSON object.", remedy="Download or copy the model again.")
+    return content

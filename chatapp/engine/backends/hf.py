@@ -1,0 +1,89 @@
+"""Any causal decoder that transformers can run, over a cache that can be rewound. CPU or CUDA.
+
+The fast path (`llama`) covers the plain Llama shape; everything else comes here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from chatapp.domain.errors import LoadFailed, UnsupportedModel
+from chatapp.domain.events import ModelInfo
+from chatapp.engine.backends.checkpoint import Checkpoint
+
+
+class TransformersModel:
+    """Implements `contracts.CausalModel` over `AutoModelForCausalLM` and a `DynamicCache`."""
+
+    prefill_rows = 64
+
+    def __init__(self, model: Any, info: ModelInfo, context_limit: int) -> None:
+        from transformers import DynamicCache
+
+        self.info = info
+        self.context_limit = context_limit
+        self._model = model
+        self._cache: Any = DynamicCache()
+        parameters = inspect.signature(model.forward).parameters
+        # The argument was renamed in transformers 4.48.
+        names = ("logits_to_keep", "num_logits_to_keep")
+        self._rows_argument = next((name for name in names if name in parameters), None)
+        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> TransformersModel:
+        """Raises `LoadFailed` with transformers' own words, `UnsupportedModel` when its cache cannot be rewound."""
+        import transformers
+
+        # The argument was renamed in transformers 5.
+        dtype_argument = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
+        checkpoint.load_weights(
+            dtype
+        ).clear()  # the same checks of the files as on the fast path, before anything is built
+        try:
+            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                str(checkpoint.directory), local_files_only=True, **{dtype_argument: dtype}
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise LoadFailed(f"transformers cannot load {checkpoint.directory}: {error}") from error
+        model.to(device).eval()
+        limit = int(getattr(model.config, "max_position_embeddings", 0) or 2048)
+        info = ModelInfo(
+            checkpoint.name,
+            checkpoint.architecture,
+            sum(parameter.numel() for parameter in model.parameters()),
+            str(dtype).removeprefix("torch."),
+            checkpoint.weights_sha256(),
+        )
+        loaded = cls(model, info, limit)
+        loaded._try_rewind(checkpoint)
+        return loaded
+
+    def _try_rewind(self, checkpoint: Checkpoint) -> None:
+        try:
+            self.forward([0, 1, 2], 0, 1)
+            self.forward([1], 1, 1)
+        except (RuntimeError, ValueError, AttributeError, NotImplementedError, TypeError) as error:
+            raise UnsupportedModel(
+                f"{checkpoint.architecture} keeps a cache that cannot be rewound ({error}).",
+                remedy="Choose a model with ordinary attention.",
+            ) from error
+
+    @torch.inference_mode()
+    def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
+        if self._cache.get_seq_length() > start:
+            self._cache.crop(start)
+        options: dict[str, Any] = {self._rows_argument: rows} if self._rows_argument else {}
+        output = self._model(
+            input_ids=torch.tensor([list(ids)], device=self._model.device),
+            past_key_values=self._cache,
+            use_cache=True,
+            **options,
+        )
+        # One copy to the host per pass: everything behind this line is on the CPU.
+        logits: torch.Tensor = output.logits[0, -rows:].float().cpu()
+        return logits

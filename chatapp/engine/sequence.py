@@ -1,0 +1,60 @@
+"""A model together with the ids whose KV it holds. The one place that knows what is cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+
+import torch
+
+from chatapp.engine.contracts import CausalModel
+
+
+class CachedSequence:
+    """`ids[:length]` are computed and valid; everything behind is free to be overwritten."""
+
+    def __init__(self, model: CausalModel, vocabulary: int | None = None) -> None:
+        """`vocabulary` cuts the logits to the ids that target and draft share (checkpoints pad theirs differently)."""
+        self.model = model
+        self.ids: list[int] = []
+        self._vocabulary = vocabulary or model.vocabulary
+
+    @property
+    def length(self) -> int:
+        return len(self.ids)
+
+    def advance(self, ids: Sequence[int], rows: int) -> torch.Tensor:
+        """Append `ids`; logits of the last `rows`, `[rows, V]`. On an exception the length is unchanged."""
+        logits = self.model.forward(ids, self.length, rows)
+        self.ids.extend(ids)
+        return logits[:, : self._vocabulary]
+
+    def rewind(self, length: int) -> None:
+        """Keep the first `length` ids (no effect when there are fewer)."""
+        del self.ids[length:]
+
+    def keep_common_prefix(self, ids: list[int], at_most: int) -> int:
+        """Rewind to the longest common prefix with `ids`, at most `at_most` long; returns its length."""
+        ours = self.ids[:at_most]
+        common = len(ours)
+        if ours != ids[:common]:
+            common = next(i for i, (a, b) in enumerate(zip_longest(ours, ids[:common])) if a != b)
+        self.rewind(common)
+        return common
+
+    def feed(
+        self, ids: Sequence[int], cancelled: Callable[[], bool], on_chunk: Callable[[int], None] | None = None
+    ) -> torch.Tensor | None:
+        """Append many ids in the model's prefill chunks; the last row's logits `[1, V]`, None when cancelled between two.
+
+        `on_chunk(done)` is called after each chunk with the ids done so far.
+        """
+        logits: torch.Tensor | None = None
+        step = self.model.prefill_rows
+        for begin in range(0, len(ids), step):
+            if cancelled():
+                return None
+            logits = self.advance(ids[begin : begin + step], rows=1)
+            if on_chunk is not None:
+                on_chunk(min(begin + step, len(ids)))
+        return logits

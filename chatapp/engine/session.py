@@ -1,0 +1,218 @@
+"""The engine as the service sees it: load a pair, prepare a request, run it. One instance, one thread.
+
+Caches outlive runs: the KV of the longest common prefix with the conversation before is reused.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from chatapp import __version__
+from chatapp.domain.errors import ContextOverflow, EngineNotReady, InvalidSetting
+from chatapp.domain.events import Environment, RunEvent, RunStarted
+from chatapp.domain.ports import EngineCapabilities, LoadProgress, PairInfo, PairLocation
+from chatapp.domain.request import MAX_WINDOW, GenerationRequest
+from chatapp.engine.acceptors import DESCRIPTIONS, make_acceptor
+from chatapp.engine.backends.checkpoint import read_checkpoint
+from chatapp.engine.backends.loading import default_device, load_model
+from chatapp.engine.clock import MonotonicClock
+from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter
+from chatapp.engine.drafters.model import ModelDrafter
+from chatapp.engine.loop import SpeculativeRun, Text
+from chatapp.engine.prompt import Prompt, require_same_vocabulary
+from chatapp.engine.randomness import Streams
+from chatapp.engine.sampling import Processor
+from chatapp.engine.sequence import CachedSequence
+
+NAMED_PACKAGES = ("torch", "transformers", "tokenizers", "PySide6-Essentials")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPair:
+    """A pair ready to run. `text` may come from a real tokenizer or, for toys, from a test."""
+
+    info: PairInfo
+    target: CachedSequence
+    draft: CachedSequence | None
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A request that passed every check, with its ids."""
+
+    request: GenerationRequest
+    prompt_ids: tuple[int, ...]
+    submitted_ns: int
+
+
+class Engine:
+    """Loads pairs and runs requests; knows no thread and no screen."""
+
+    def __init__(
+        self, *, clock: Clock | None = None, threads: int | None = None, device: str | None = None
+    ) -> None:
+        self._clock = clock or MonotonicClock()
+        self._threads = threads
+        self._device = device
+        self._pair: LoadedPair | None = None
+
+    @property
+    def pair(self) -> LoadedPair:
+        """Raises `EngineNotReady` before the first load."""
+        if self._pair is None:
+            raise EngineNotReady("No model pair is loaded yet.", remedy="Wait until loading has finished.")
+        return self._pair
+
+    def load(self, location: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
+        """Replaces the pair before only when the new one is whole. Raises `ModelError`."""
+        torch.set_num_threads(self._threads or default_threads())
+        device = self._device or default_device()
+        on_progress(LoadProgress(0.05, "Reading the tokenizer"))
+        target_files = read_checkpoint(location.target)
+        draft_files = read_checkpoint(location.draft) if location.draft is not None else None
+        prompt = Prompt.load(location.target, target_files.eos_ids())
+        if draft_files is not None and location.draft is not None:
+            require_same_vocabulary(prompt.vocabulary(), Prompt.load(location.draft, ()).vocabulary())
+        on_progress(LoadProgress(0.35, f"Loading the target, {target_files.name}"))
+        target = load_model(target_files, device)
+        draft: CausalModel | None = None
+        if draft_files is not None:
+            on_progress(LoadProgress(0.8, f"Loading the draft, {draft_files.name}"))
+            draft = load_model(draft_files, device)
+        self._pair = assemble(location, target, draft, prompt, device)
+        on_progress(LoadProgress(1.0, "Ready"))
+        return self._pair.info
+
+    def prepare(self, request: GenerationRequest) -> PreparedRun:
+        """Template and check a request. Raises `RequestError`; nothing is computed yet and no cache is touched."""
+        submitted_ns = self._clock.now_ns()
+        pair = self.pair
+        make_acceptor(request.acceptor, request.sampling.greedy, Streams(0))
+        if request.drafter != "model":
+            raise InvalidSetting("drafter", f"There is no drafter {request.drafter!r}.")
+        ids = pair.prompt.encode(request.messages)
+        limit = pair.info.capabilities.context_limit - 1
+        if len(ids) > limit:
+            raise ContextOverflow(len(ids), limit)
+        return PreparedRun(request, tuple(ids), submitted_ns)
+
+    def run(self, prepared: PreparedRun, control: Control) -> Iterator[RunEvent]:
+        """The events of one reply."""
+        pair, request = self.pair, prepared.request
+        streams = Streams(request.sampling.seed)
+        acceptor = make_acceptor(request.acceptor, request.sampling.greedy, streams)
+        processor = Processor(request.sampling)
+        drafter: Drafter | None = None
+        if pair.draft is not None:
+            drafter = ModelDrafter(pair.draft, processor, acceptor)
+        started = RunStarted(
+            run_id=str(uuid.uuid4()),
+            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            request=request,
+            acceptor=acceptor.name,
+            lossless=acceptor.lossless,
+            environment=replace(pair.info.environment, threads=torch.get_num_threads()),
+            prompt_tokens=len(prepared.prompt_ids),
+        )
+        draft = pair.draft
+        return SpeculativeRun(
+            started=started,
+            prompt_ids=prepared.prompt_ids,
+            target=pair.target,
+            drafter=drafter,
+            acceptor=acceptor,
+            processor=processor,
+            control=control,
+            text=Text(pair.prompt.decode, pair.prompt.piece, pair.prompt.eos_ids),
+            clock=self._clock,
+            submitted_ns=prepared.submitted_ns,
+            draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
+        ).events()
+
+    def forget(self) -> None:
+        """Drop all KV (a benchmark's cold start)."""
+        self.pair.target.rewind(0)
+        if self.pair.draft is not None:
+            self.pair.draft.rewind(0)
+
+
+def assemble(
+    location: PairLocation, target: CausalModel, draft: CausalModel | None, prompt: Prompt, device: str
+) -> LoadedPair:
+    """A pair from its parts. Where one side's logits are padded to more ids than the other's, both are cut to the shared
+    ones: no tokenizer gives the rest."""
+    vocabulary = target.vocabulary if draft is None else min(target.vocabulary, draft.vocabulary)
+    environment = Environment(
+        backend=type(target).__module__.rpartition(".")[2],
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        target=target.info,
+        draft=draft.info if draft is not None else None,
+        context_limit=target.context_limit,
+        vocabulary=vocabulary,
+        versions=(("chatapp", __version__), ("python", platform.python_version()), *package_versions()),
+        platform=platform.platform(),
+    )
+    capabilities = EngineCapabilities(
+        windows=tuple(range(1, MAX_WINDOW + 1)) if draft is not None else (1,),
+        acceptors=DESCRIPTIONS,
+        context_limit=target.context_limit,
+        can_speculate=draft is not None,
+    )
+    info = PairInfo(location, environment, capabilities)
+    return LoadedPair(
+        info,
+        CachedSequence(target, vocabulary),
+        CachedSequence(draft, vocabulary) if draft is not None else None,
+        prompt,
+    )
+
+
+def default_threads() -> int:
+    """Physical cores less one, at least one: on a small machine a second busy thread makes the window stutter."""
+    try:
+        cpus = os.sched_getaffinity(0)
+    except AttributeError:  # not on Linux
+        return max(1, (os.cpu_count() or 2) // 2 - 1)
+    siblings = Path("/sys/devices/system/cpu")
+    cores = set()
+    for cpu in cpus:
+        try:
+            cores.add((siblings / f"cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores) - 1)
+
+
+def package_versions() -> tuple[tuple[str, str], ...]:
+    found = []
+    for name in NAMED_PACKAGES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def device_name(device: str) -> str:
+    """What a person would call the device."""
+    if device.startswith("cuda"):
+        return f"cuda: {torch.cuda.get_device_name()}"
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            model = next(
+                (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), ""
+            )
+    except OSError:
+        model = ""
+    return f"cpu: {model or platform.processor() or platform.machine()}"
