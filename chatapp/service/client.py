@@ -1,0 +1,185 @@
+"""The engine as the window sees it: an implementation of `ports.EnginePort` over the engine thread.
+
+Everything here runs on the GUI thread's event loop except the functions whose names begin with `_on_thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady, LoadFailed
+from chatapp.domain.events import EndReason, RunEnded, RunEvent, StepCommitted
+from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
+from chatapp.domain.request import GenerationRequest
+from chatapp.service.mailbox import Mailbox
+from chatapp.service.worker import Worker
+
+if TYPE_CHECKING:
+    from chatapp.engine.control import RunControl
+    from chatapp.engine.session import Engine, PreparedRun
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+CLOSE_TIMEOUT_S = 3.0
+
+
+class EngineRun:
+    """Implements `ports.RunHandle`. Iterate once."""
+
+    def __init__(self, control: RunControl, loop: asyncio.AbstractEventLoop) -> None:
+        self._control = control
+        self._arrived = asyncio.Event()
+        self.mailbox: Mailbox[RunEvent] = Mailbox(lambda: _post(loop, self._arrived.set))
+        self.finished = False
+
+    @property
+    def cancelled(self) -> bool:
+        return self._control.cancelled
+
+    def set_window(self, k: int) -> None:
+        self._control.set_window(k)
+
+    def set_speculation(self, on: bool) -> None:
+        self._control.set_speculation(on)
+
+    def cancel(self) -> None:
+        self._control.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[RunEvent]]:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            batch = self.mailbox.drain()
+            if batch:
+                yield batch
+                if isinstance(batch[-1], RunEnded):
+                    return
+
+
+class EngineClient:
+    """Implements `ports.EnginePort`. The thread starts with the first load; torch is imported there and then."""
+
+    def __init__(self, make_engine: Callable[[], Engine] | None = None) -> None:
+        self._make_engine = make_engine or _default_engine
+        self._engine: Engine | None = None
+        self._worker: Worker | None = None
+        self._run: EngineRun | None = None
+
+    async def load(self, pair: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
+        """Raises `ModelError`, or `EngineBusy` while a reply runs."""
+        self._refuse_while_running()
+        loop = asyncio.get_running_loop()
+
+        def on_thread() -> PairInfo:
+            _post(loop, lambda: on_progress(LoadProgress(0.0, "Starting the engine")))
+            if self._engine is None:
+                self._engine = self._make_engine()
+            return self._engine.load(pair, lambda step: _post(loop, lambda: on_progress(step)))
+
+        return await self._call(on_thread, _as_load_failure)
+
+    async def start(self, request: GenerationRequest) -> EngineRun:
+        """Raises `RequestError` before any event. A stopped run that has not ended yet is waited for by the thread."""
+        self._refuse_while_running()
+        loop = asyncio.get_running_loop()
+        engine = self._engine
+        if engine is None:
+            raise EngineNotReady("No model pair is loaded yet.", remedy="Wait until loading has finished.")
+        prepared = await self._call(lambda: engine.prepare(request), _as_it_is)
+        from chatapp.engine.control import RunControl
+
+        self._refuse_while_running()
+        control = RunControl(request.window, request.speculation)
+        run = EngineRun(control, loop)
+        self._run = run
+        self._submit(lambda: _on_thread_run(engine, prepared, control, run))
+        return run
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+        worker, self._worker = self._worker, None
+        if worker is not None and not worker.stop(CLOSE_TIMEOUT_S):
+            log.warning("the engine thread did not end within %.0f s", CLOSE_TIMEOUT_S)
+
+    def _refuse_while_running(self) -> None:
+        run = self._run
+        if run is not None and not run.finished and not run.cancelled:
+            raise EngineBusy("A reply is still running.", remedy="Stop it first (Esc).")
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        if self._worker is None:
+            self._worker = Worker("chatapp-engine")
+        self._worker.submit(job)
+
+    async def _call(self, job: Callable[[], T], translate: Callable[[Exception], Exception]) -> T:
+        """Run `job` on the engine thread and give its result or its error back here."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def deliver(result: T | None, error: Exception | None) -> None:
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # a result is there when no error is
+
+        def on_thread() -> None:
+            try:
+                result = job()
+            except Exception as error:  # noqa: BLE001 - the thread's border: every error travels to who asked
+                failure = translate(error)
+                _post(loop, lambda: deliver(None, failure))
+            else:
+                _post(loop, lambda: deliver(result, None))
+
+        self._submit(on_thread)
+        return await future
+
+
+def _default_engine() -> Engine:
+    from chatapp.engine.session import Engine
+
+    return Engine()
+
+
+def _on_thread_run(engine: Engine, prepared: PreparedRun, control: RunControl, run: EngineRun) -> None:
+    """Pump a run's events into its mailbox; whatever happens, the last one is a `RunEnded`."""
+    last: StepCommitted | None = None
+    try:
+        for event in engine.run(prepared, control):
+            if isinstance(event, StepCommitted):
+                last = event
+            elif isinstance(event, RunEnded):
+                run.finished = True
+            run.mailbox.put(event)
+    except Exception as error:  # the thread's border: a defect in the engine ends the run, not the window
+        log.exception("a run failed")
+        run.finished = True
+        ended_ns, visible = (last.ended_ns, last.visible_chars) if last is not None else (0, 0)
+        run.mailbox.put(
+            RunEnded(EndReason.FAILED, ended_ns, "", visible, 0, 0, f"The engine failed: {error!r}")
+        )
+
+
+def _as_load_failure(error: Exception) -> Exception:
+    if isinstance(error, ChatappError):
+        return error
+    log.error("loading failed", exc_info=error)
+    return LoadFailed(f"Loading failed: {error!r}", remedy="See the log for details.")
+
+
+def _as_it_is(error: Exception) -> Exception:
+    return error
+
+
+def _post(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Run `callback` on the loop's thread; nothing when the loop is already gone (the window closed)."""
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        log.debug("event loop is closed; a message was dropped")
