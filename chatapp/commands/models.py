@@ -1,0 +1,88 @@
+"""`chatapp models`: what the built-in pair is, whether its files are whole, and what `--target` and `--draft` accept.
+
+Reads headers and hashes, and answers at once: torch is not imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from chatapp.domain.errors import ChatappError, WeightsDamaged
+from chatapp.library.catalogue import ModelDescription, damaged_files, describe_model
+from chatapp.resources import builtin_pair, resource_path
+
+EXIT_OK = 0
+EXIT_DAMAGED = 1
+ACCEPTED = """\
+--target DIR and --draft DIR take Hugging Face model directories:
+  config.json, tokenizer.json, and weights in *.safetensors.
+  Target and draft must share one vocabulary: the same id for the same token. Without --draft the target runs alone.
+  The draft should cost at most a fifth of a target step, or drafting eats what it gains."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `chatapp models`."""
+    parser.add_argument(
+        "directories",
+        nargs="*",
+        type=Path,
+        metavar="DIR",
+        help="model directories to look at, instead of the built-in pair",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print; the status is 1 when something is damaged or missing."""
+    directories: list[Path] = args.directories
+    if directories:
+        return _show((str(directory), directory) for directory in directories)
+    pair = builtin_pair()
+    print(f"{pair.name.capitalize()}: {resource_path('pair')}\n")
+    models = (
+        [("target", pair.target)] if pair.draft is None else [("target", pair.target), ("draft", pair.draft)]
+    )
+    status = _show(models) or _check(resource_path("pair"))
+    print(f"\n{ACCEPTED}")
+    return status
+
+
+def _show(models: Iterable[tuple[str, Path]]) -> int:
+    status = EXIT_OK
+    for label, directory in models:
+        try:
+            print(f"{label}\n{_described(describe_model(directory))}")
+        except ChatappError as error:
+            print(f"chatapp: {error}", file=sys.stderr)
+            status = EXIT_DAMAGED
+    return status
+
+
+def _described(model: ModelDescription) -> str:
+    rows = (
+        ("architecture", f"{model.architecture}, {model.layers} layers"),
+        ("parameters", f"{model.parameters:,}"),
+        ("vocabulary", f"{model.vocabulary:,} tokens"),
+        ("context", f"{model.context:,} tokens"),
+        ("dtype", ", ".join(model.dtypes)),
+        ("weights", f"{model.size_bytes / 1e6:.1f} MB in {_files(len(model.weights))}"),
+    )
+    return "\n".join(f"  {name:<13}{value}" for name, value in rows)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _check(pair: Path) -> int:
+    """Compare the pair with its checksums."""
+    wrong = list(damaged_files(pair))
+    if wrong:
+        raise WeightsDamaged(
+            "The built-in pair is damaged: " + " ".join(wrong),
+            remedy="Get the files again: clone the repository anew, or reinstall.",
+        )
+    print("files        whole: every checksum agrees")
+    return EXIT_OK
