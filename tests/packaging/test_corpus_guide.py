@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
-from pathlib import Path
 
 import pytest
 
-PAIR = Path(__file__).resolve().parents[2] / "packaging" / "pair"
-if str(PAIR) not in sys.path:
-    sys.path.insert(0, str(PAIR))
-
-from pair_maker.kinds import greeting, guide, refusal  # noqa: E402 - the path above comes first
-from pair_maker.kinds.guide_grammar import FULL, SHORT, SIMPLE  # noqa: E402
-from pair_maker.sample import Sample  # noqa: E402
+from pair_maker.kinds import Kind, greeting, guide, refusal
+from pair_maker.kinds.guide_grammar import FULL, SHORT, SIMPLE
+from pair_maker.kinds.guide_topic import Topic
+from pair_maker.sample import Sample
 
 SHAPES = ("framed", "asked", "bare", "change")
 
@@ -28,7 +23,9 @@ def asking(topic: str, follow: str = "") -> Sample:
 def entries() -> list[tuple[str, str, str]]:
     """(topic, follow-up kind or nothing, answer) of everything the guide can say."""
     made = [(topic.name, "", answer) for topic in guide.TOPICS for answer in topic.answers]
-    return made + [(topic.name, kind, follow.answer) for topic in guide.TOPICS for kind, follow in topic.follows.items()]
+    return made + [
+        (topic.name, kind, follow.answer) for topic in guide.TOPICS for kind, follow in topic.follows.items()
+    ]
 
 
 def test_names_of_topics_are_distinct() -> None:
@@ -42,7 +39,9 @@ def test_an_answer_is_right_for_its_own_question(topic: str, follow: str, answer
 
 @pytest.mark.parametrize("topic", [topic.name for topic in guide.TOPICS])
 def test_no_other_answer_is_right_for_a_topic(topic: str) -> None:
-    wrong = [answer for name, _, answer in entries() if name != topic and guide.is_right(asking(topic), answer)]
+    wrong = [
+        answer for name, _, answer in entries() if name != topic and guide.is_right(asking(topic), answer)
+    ]
     assert wrong == []
 
 
@@ -58,7 +57,7 @@ def test_no_other_answer_is_right_for_a_follow_up() -> None:
 
 
 @pytest.mark.parametrize("topic", guide.TOPICS, ids=lambda topic: topic.name)
-def test_every_topic_has_many_phrasings_on_both_sides(topic: guide.Topic) -> None:
+def test_every_topic_has_many_phrasings_on_both_sides(topic: Topic) -> None:
     rng = random.Random(1)
     training = {guide._question(topic, FULL, rng, False)[0][1] for _ in range(600)}
     cores = {text for shape in SHAPES for text in guide.questions(topic.name, shape, True)}
@@ -76,7 +75,7 @@ def test_a_question_belongs_to_one_topic() -> None:
 
 
 @pytest.mark.parametrize("kind", [guide, greeting, refusal], ids=lambda kind: kind.KIND)
-def test_samples_are_right_deterministic_and_keep_the_split(kind: guide) -> None:  # type: ignore[valid-type]
+def test_samples_are_right_deterministic_and_keep_the_split(kind: Kind) -> None:
     prompts: dict[bool, set[str]] = {}
     for held_out in (False, True):
         rng, again = random.Random(5), random.Random(5)
@@ -107,16 +106,18 @@ def test_a_short_answer_is_one_sentence_and_no_longer_than_the_full_one() -> Non
         assert len(topic.short) <= len(topic.full)
 
 
-def test_three_conversations_in_ten_have_more_than_one_turn() -> None:
+def test_about_a_third_of_the_conversations_have_more_than_one_turn() -> None:
     rng = random.Random(7)
     made = [guide.sample(rng, held_out=False) for _ in range(2000)]
     users = [sum(role == "user" for role, _ in sample.messages) for sample in made]
-    assert 0.25 < sum(count > 1 for count in users) / len(made) < 0.35
+    assert 0.3 < sum(count > 1 for count in users) / len(made) < 0.42
     assert max(users) <= 4
 
 
 def test_a_named_greeting_needs_the_name() -> None:
-    sample = Sample("greeting", (("user", "I am Mira."), ("assistant", "Hello, Mira!")), {"type": "name", "name": "Mira"})
+    sample = Sample(
+        "greeting", (("user", "I am Mira."), ("assistant", "Hello, Mira!")), {"type": "name", "name": "Mira"}
+    )
     assert greeting.is_right(sample, "Hello, Mira! What can I do for you?")
     assert not greeting.is_right(sample, "Hello, Paul! What can I do for you?")
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from pair_maker.sample import ASSISTANT, USER, Sample
 
+from . import words
+
 KIND = "greeting"
 WEIGHT = 0.04
 
@@ -35,30 +37,43 @@ THANKS_REPLIES = (
     "You are welcome.",
 )
 
-NAMES = (
-    "Mira", "Paul", "Anna", "Tom", "Lena", "Ben", "Nora", "Max", "Ella", "Sam", "Ida", "Leo", "Clara", "Finn", "Rosa",
-    "Otto", "Emma", "Jan", "Maria", "Noah", "Lisa", "Hugo", "Eva", "Felix", "Ruth", "Adam", "Julia", "David", "Sara",
-    "Peter", "Lucy", "Mark", "Alice", "Bob", "Jonas", "Vera", "Oscar", "Tara", "Kim", "Alex",
-)  # fmt: skip
-
 _HELLO = (
     "hello", "hi", "hey", "good morning", "good evening", "good day", "hello there", "hi there", "hi guide",
     "hello guide", "good afternoon", "hey there",
 )  # fmt: skip
 _INTRODUCTIONS = ("I am {}", "my name is {}", "I'm {}", "this is {}", "{} here", "you can call me {}")
-_HOW = ("how are you", "how is it going", "how do you do", "how are you today", "are you well", "how do you feel", "all well")
+_HOW = (
+    "how are you",
+    "how is it going",
+    "how do you do",
+    "how are you today",
+    "are you well",
+    "how do you feel",
+    "all well",
+)
 _BYE = (
     "goodbye", "bye", "see you", "good night", "bye bye", "see you later", "I have to go", "that is all",
     "that was all, goodbye", "until tomorrow", "see you tomorrow", "I must go now",
 )  # fmt: skip
 _OFFER = "Ask me about k, TPOT or the colours, or for a short story."
-_HELLO_REPLIES = ("Hello! " + _OFFER, "Hello! I am the guide. " + _OFFER, "Hello, nice to see you. What can I do for you?")
-_NAME_REPLIES = ("Hello, {}! " + _OFFER, "Hello, {}, nice to meet you. What can I do for you?", "Nice to meet you, {}! " + _OFFER)
+_HELLO_REPLIES = (
+    "Hello! " + _OFFER,
+    "Hello! I am the guide. " + _OFFER,
+    "Hello, nice to see you. What can I do for you?",
+)
+_NAME_REPLIES = (
+    "Hello, {}! " + _OFFER,
+    "Hello, {}, nice to meet you. What can I do for you?",
+    "Nice to meet you, {}! " + _OFFER,
+)
 _HOW_REPLIES = (
     "I am well, thank you. What can I do for you?",
     "I am a small model and always ready. What can I do for you?",
 )
-_BYE_REPLIES = ("Goodbye! Export the chat with Ctrl+E if you want to keep it.", "Goodbye, and come back soon.")
+_BYE_REPLIES = (
+    "Goodbye! Export the chat with Ctrl+E if you want to keep it.",
+    "Goodbye, and come back soon.",
+)
 _FITS = {
     "hello": ("hello",),
     "name": ("hello", "nice to meet you"),
@@ -105,7 +120,7 @@ def _hello(rng: random.Random) -> _Made:
 
 
 def _named(rng: random.Random) -> _Made:
-    name = rng.choice(NAMES)
+    name = words.name(rng)
     introduction = rng.choice(_INTRODUCTIONS).format(name)
     hello = rng.choice(_HELLO)
     text = rng.choice((f"{hello}, {introduction}", introduction, f"{introduction}, {hello}"))

@@ -13,13 +13,25 @@ from functools import lru_cache
 
 from pair_maker.sample import ASSISTANT, SYSTEM, USER, Sample
 
-from . import guide_actions, guide_metrics, guide_models, guide_tokens
+from . import (
+    arithmetic,
+    compose,
+    greeting,
+    guide_actions,
+    guide_metrics,
+    guide_models,
+    guide_tokens,
+    list_kind,
+    refusal,
+    story,
+)
 from .greeting import THANKS, THANKS_REPLIES, WELCOME
 from .guide_grammar import (
     FOLLOW_UPS,
     FULL,
     SHORT,
     SIMPLE,
+    STATEMENT_STARTS,
     asked,
     bare,
     changes,
@@ -33,7 +45,9 @@ from .guide_topic import Topic
 KIND = "guide"
 WEIGHT = 0.34
 
-TOPICS: tuple[Topic, ...] = guide_metrics.TOPICS + guide_tokens.TOPICS + guide_models.TOPICS + guide_actions.TOPICS
+TOPICS: tuple[Topic, ...] = (
+    guide_metrics.TOPICS + guide_tokens.TOPICS + guide_models.TOPICS + guide_actions.TOPICS
+)
 BY_NAME = {topic.name: topic for topic in TOPICS}
 SYSTEMS = {
     FULL: (
@@ -43,10 +57,17 @@ SYSTEMS = {
         "Help the user.",
         "You are friendly and clear.",
     ),
-    SHORT: ("Answer briefly.", "Answer in one sentence.", "Keep your answers short.", "Be brief.", "Short answers only."),
+    SHORT: (
+        "Answer briefly.",
+        "Answer in one sentence.",
+        "Keep your answers short.",
+        "Be brief.",
+        "Short answers only.",
+    ),
     SIMPLE: ("Explain simply.", "Use simple words.", "The user is a beginner.", "Answer in simple words."),
 }
 _SHAPES = ("framed", "asked", "bare")
+_TASKS = (story, arithmetic, list_kind)
 _Turns = list[tuple[str, str]]
 
 
@@ -68,18 +89,23 @@ def sample(rng: random.Random, held_out: bool) -> Sample:
     for _ in range(more):
         topic, added, check = _next_turn(topic, style, rng, held_out)
         turns += added
-        if check.get("follow") == "closing":
+        if check.get("follow") in ("closing", "outside"):
             break
-    first = [] if system_style is None else [(SYSTEM, rng.choice(SYSTEMS[system_style]))]
-    return Sample(KIND, tuple(first + turns), check)
+    if system_style is not None:
+        turns.insert(0, (SYSTEM, rng.choice(SYSTEMS[system_style])))
+    elif more < 3:
+        turns = _before(rng) + turns
+    return Sample(KIND, tuple(turns), check)
 
 
 def is_right(sample: Sample, reply: str) -> bool:
-    """Whether the reply gives what was asked last: the topic's answer, its follow-up or a closing."""
+    """Whether the reply gives what was asked last: the topic's answer, its follow-up, a closing or a refusal."""
     topic = BY_NAME[str(sample.check["topic"])]
     follow = str(sample.check.get("follow", ""))
     if follow == "closing":
         return WELCOME in reply.lower()
+    if follow == "outside":
+        return refusal.is_right(sample, reply)
     needs: Sequence[str] = topic.follows[follow].needs if follow in topic.follows else topic.needs
     text = " ".join(reply.lower().split())
     has_all = all(any(phrase in text for phrase in group.split("|")) for group in needs)
@@ -91,7 +117,9 @@ def _answer(topic: Topic, style: str) -> str:
     return {FULL: topic.full, SHORT: topic.short, SIMPLE: topic.simple}[style]
 
 
-def _question(topic: Topic, style: str, rng: random.Random, held_out: bool, *, change: bool = False) -> _Turns:
+def _question(
+    topic: Topic, style: str, rng: random.Random, held_out: bool, *, change: bool = False
+) -> _Turns:
     """A question about a topic and its answer; a bare word, like a wish for brevity, gets the short answer."""
     shapes = [shape for shape in _SHAPES if questions(topic.name, shape, held_out)]
     weights = [{"framed": 0.5, "asked": 0.38, "bare": 0.12}[shape] for shape in shapes]
@@ -106,20 +134,38 @@ def _question(topic: Topic, style: str, rng: random.Random, held_out: bool, *, c
     return [(USER, dress(core, wish, rng)), (ASSISTANT, _answer(topic, style if wish == FULL else wish))]
 
 
+def _before(rng: random.Random) -> _Turns:
+    """What may stand before the first question: mostly nothing, else a greeting or a task of another kind."""
+    way = rng.random()
+    if way < 0.05:
+        return list(greeting.sample(rng, held_out=False).messages)[:2]
+    if way < 0.11:
+        exchange = compose.draw(rng, rng.choice(_TASKS).exchange, held_out=False)
+        return [(USER, exchange.prompt), (ASSISTANT, exchange.reply)]
+    return []
+
+
 def _next_turn(
     topic: Topic, style: str, rng: random.Random, held_out: bool
 ) -> tuple[Topic, _Turns, dict[str, object]]:
-    """One more turn: another topic, a question that leans on this one, or thanks."""
+    """One more turn: another topic, a question that leans on this one, one from outside, or thanks."""
     way = rng.random()
     if way < 0.42:
         other = rng.choice([candidate for candidate in TOPICS if candidate is not topic])
         return other, _question(other, style, rng, held_out, change=True), {"topic": other.name}
-    if way < 0.52:
+    if way < 0.48:
+        asked_outside: _Turns = [*refusal.sample(rng, held_out).messages[-2:]]
+        if style == SHORT:
+            asked_outside[-1] = (ASSISTANT, refusal.SHORT_REPLY)
+        return topic, asked_outside, {"topic": topic.name, "follow": "outside"}
+    if way < 0.58:
         thanks = write(rng.choice(THANKS), rng, statement=True)
         closing: _Turns = [(USER, thanks), (ASSISTANT, rng.choice(THANKS_REPLIES))]
         return topic, closing, {"topic": topic.name, "follow": "closing"}
     kinds = [*topic.follows, *topic.follows, SHORT, SIMPLE]
     kind = rng.choice(kinds)
     answer = topic.follows[kind].answer if kind in topic.follows else _answer(topic, kind)
-    ask = write(rng.choice(FOLLOW_UPS[kind]), rng, statement=kind in (SHORT, SIMPLE))
+    ask = rng.choice(FOLLOW_UPS[kind])
+    is_order = ask.startswith(STATEMENT_STARTS) or (kind in (SHORT, SIMPLE) and not ask.startswith("can"))
+    ask = write(ask, rng, statement=is_order or ask.endswith("please"))
     return topic, [(USER, ask), (ASSISTANT, answer)], {"topic": topic.name, "follow": kind}

@@ -29,7 +29,8 @@ SLIDER = Topic(
     keywords=("slider", "change k", "set k", "k slider"),
     where=Follow("You find the slider below the chat; it is called Window k.", ("it is called window k",)),
     why=Follow(
-        "Because each verify step asks for the value anew, so nothing has to start again.", ("asks for the value anew",)
+        "Because each verify step asks for the value anew, so nothing has to start again.",
+        ("asks for the value anew",),
     ),
 )
 
@@ -51,8 +52,13 @@ TOGGLE = Topic(
         "what happens [without|when I switch off] speculation",
     ),
     keywords=("toggle", "speculation off", "ctrl+d", "switch off"),
-    why=Follow("Because you may want to see how slow the text is without the draft.", ("how slow the text is without",)),
-    where=Follow("You find the speculation toggle below the chat, beside the slider.", ("find the speculation toggle",)),
+    why=Follow(
+        "Because you may want to see how slow the text is without the draft.",
+        ("how slow the text is without",),
+    ),
+    where=Follow(
+        "You find the speculation toggle below the chat, beside the slider.", ("find the speculation toggle",)
+    ),
 )
 
 STOP = Topic(
@@ -156,7 +162,10 @@ COMPARE = Topic(
         "is it [really|truly] faster, how can I see it",
     ),
     keywords=("compare", "benchmark", "bench", "comparison"),
-    why=Follow("Because times can be compared only for the same prompt and the same text.", ("times can be compared only",)),
+    why=Follow(
+        "Because times can be compared only for the same prompt and the same text.",
+        ("times can be compared only",),
+    ),
 )
 
 SLOW = Topic(
@@ -199,8 +208,12 @@ SAMPLING = Topic(
         "where are the settings",
     ),
     keywords=("temperature", "top-p", "top-k", "settings", "sampling"),
-    where=Follow("You find the sampling settings in the panel at the right.", ("find the sampling settings in",)),
-    better=Follow("No, a higher temperature is freer but makes more mistakes.", ("freer but makes more mistakes",)),
+    where=Follow(
+        "You find the sampling settings in the panel at the right.", ("find the sampling settings in",)
+    ),
+    better=Follow(
+        "No, a higher temperature is freer but makes more mistakes.", ("freer but makes more mistakes",)
+    ),
 )
 
 SEED = Topic(
@@ -219,8 +232,13 @@ SEED = Topic(
         "how do I repeat a reply",
     ),
     keywords=("seed", "random seed", "same reply again"),
-    where=Follow("You find the seed in the panel at the right, below the temperature.", ("find the seed in",)),
-    example=Follow("Set the seed to 7, send a prompt, and send it again in a new chat: the reply is the same.", ("set the seed to 7",)),
+    where=Follow(
+        "You find the seed in the panel at the right, below the temperature.", ("find the seed in",)
+    ),
+    example=Follow(
+        "Set the seed to 7, send a prompt, and send it again in a new chat: the reply is the same.",
+        ("set the seed to 7",),
+    ),
 )
 
 HOVER = Topic(
@@ -239,7 +257,9 @@ HOVER = Topic(
     ),
     asks=("what happens when I [hover|point at] a [token|word]", "which probability did a token have"),
     keywords=("hover", "token details", "probability of a token", "details"),
-    why=Follow("Because the two probabilities show why a draft was kept or rejected.", ("show why a draft was kept",)),
+    why=Follow(
+        "Because the two probabilities show why a draft was kept or rejected.", ("show why a draft was kept",)
+    ),
 )
 
 THEME = Topic(
@@ -288,10 +308,18 @@ SYSTEM_PROMPT = Topic(
         "tell the model how to behave",
         "make all replies [shorter|short|brief]",
     ),
-    asks=("what does the system prompt do", "what is the system prompt for", "where do I write the system prompt"),
+    asks=(
+        "what does the system prompt do",
+        "what is the system prompt for",
+        "where do I write the system prompt",
+    ),
     keywords=("system prompt", "system message"),
-    example=Follow("Write this as the system prompt: answer in one sentence.", ("write this as the system prompt",)),
-    where=Follow("You find the system prompt in the settings panel at the right.", ("find the system prompt in",)),
+    example=Follow(
+        "Write this as the system prompt: answer in one sentence.", ("write this as the system prompt",)
+    ),
+    where=Follow(
+        "You find the system prompt in the settings panel at the right.", ("find the system prompt in",)
+    ),
 )
 
 FIRST_SLOW = Topic(
@@ -310,7 +338,6 @@ FIRST_SLOW = Topic(
         "nothing happens after I send, why",
     ),
     keywords=("prefill", "slow first token", "first token slow"),
-    better=Follow("No, a longer prompt means a longer prefill and a later first token.", ("a longer prefill",)),
 )
 
 TOPICS = (

@@ -81,7 +81,7 @@ _ACT_FRAMES = (
     "what is the way to {}",
     "help me {}",
 )
-_CHANGE_FRAMES = ("and {}", "what about {}", "and what about {}", "how about {}", "and now {}")
+_CHANGE_FRAMES = ("and {}", "what about {}", "and what about {}", "how about {}", "ok, and {}")
 _OPENERS = (
     "please, ",
     "hi, ",
@@ -97,11 +97,28 @@ _OPENERS = (
     "hey, ",
 )
 _STYLE_TAILS = {
-    FULL: ("", "", "", "", "", "", " please", " in detail"),
-    SHORT: (" in one sentence", " in short", " briefly", ", please be brief", ", a short answer please"),
+    FULL: ("", "", "", "", "", "", ", please"),
+    SHORT: (
+        ", in one sentence",
+        ", in short",
+        ", please be brief",
+        ", a short answer please",
+        ", short answer",
+    ),
+    SIMPLE: (
+        ", in simple words",
+        ", explain it simply",
+        ", in easy words",
+        ", I am new here",
+        ", for a beginner",
+    ),
+}
+_ORDER_TAILS = {
+    FULL: _STYLE_TAILS[FULL],
+    SHORT: (" in one sentence", " in short", " briefly", " in a few words", ", please be brief"),
     SIMPLE: (" simply", " in simple words", " for a beginner", " in easy words", ", I am new here"),
 }
-_STATEMENT_STARTS = (
+STATEMENT_STARTS = (
     "explain",
     "tell",
     "i ",
@@ -114,7 +131,16 @@ _STATEMENT_STARTS = (
     "introduce",
 )
 FOLLOW_UPS = {
-    "why": ("why", "why is that", "and why", "why so", "why is that so", "what is the reason", "can you say why", "but why"),
+    "why": (
+        "why",
+        "why is that",
+        "and why",
+        "why so",
+        "why is that so",
+        "what is the reason",
+        "can you say why",
+        "but why",
+    ),
     "compute": (
         "how is it computed",
         "and how is it computed",
@@ -192,15 +218,18 @@ def framed(topic: Topic) -> tuple[str, ...]:
 
 
 def asked(topic: Topic) -> tuple[str, ...]:
-    """The whole questions of the topic's own, each also after "tell me:" and the like."""
+    """The whole questions of the topic's own, mostly plain, at times after "tell me:"."""
     questions = expand_all(topic.asks)
-    return questions + tuple(f"{lead}: {question}" for lead in ("tell me", "I wonder", "please tell me") for question in questions)
+    direct = tuple(text for text in questions if not text.lower().startswith(STATEMENT_STARTS))
+    return questions * 5 + tuple(
+        f"{lead}: {text}" for lead in ("tell me", "please tell me") for text in direct
+    )
 
 
 def bare(topic: Topic) -> tuple[str, ...]:
     """Single words in place of a question."""
     words = expand_all(topic.keywords)
-    return words + tuple(f"{word} {tail}" for word in words for tail in ("please", "explained", "meaning", "info"))
+    return words * 3 + tuple(f"{word} {tail}" for word in words for tail in ("please", "explained", "info"))
 
 
 def changes(topic: Topic) -> tuple[str, ...]:
@@ -211,11 +240,15 @@ def changes(topic: Topic) -> tuple[str, ...]:
 
 def dress(core: str, style: str, rng: random.Random) -> str:
     """A question as somebody types it: opener, wish for a style, case and end mark."""
-    tail = rng.choice(_STYLE_TAILS[style])
+    tails = _ORDER_TAILS if core.startswith(("explain", "tell", "describe")) else _STYLE_TAILS
+    tail = rng.choice(tails[style])
     opener = rng.choice(_OPENERS) if rng.random() < 0.2 else ""
     if opener.strip(" ,:") in core.lower() or (opener in ("now ", "so ") and core.startswith("I ")):
         opener = ""
-    return write(opener + core + tail, rng, statement=core.lower().startswith(_STATEMENT_STARTS) and "," not in core)
+    is_order = core.lower().startswith(STATEMENT_STARTS) and "," not in core and ":" not in core
+    if "please" in opener + core:
+        tail = tail.removesuffix(", please").replace("please ", "").removesuffix(" please")
+    return write(opener + core + tail, rng, statement=is_order)
 
 
 def write(text: str, rng: random.Random, *, statement: bool = False) -> str:

@@ -17,7 +17,7 @@ WINDOW = Topic(
     needs=("k is the window", "target pass can yield"),
     things=("k", "the window", "the window k", "the letter k", "the number k", "the k value"),
     asks=(
-        "what does [k|the window|the number k] [do|stand for|tell me|control]",
+        "what does [k|the window|the number k] [do|stand for|tell me]",
         "how many tokens can one [step|target pass|pass] yield",
         "how big is [the window|k]",
     ),
@@ -40,7 +40,7 @@ BEST_K = Topic(
     short="The best k depends on the text: large for easy text, small for hard text.",
     simple="The best k depends on the text. If most tokens are green, move k up. If many are red, move k down.",
     needs=("best k depends on the text",),
-    things=("the best k", "the right window", "a good k", "the best window", "the best value of k"),
+    things=("the best k", "the best window", "the best value of k"),
     acts=("[choose|pick|find|set] [the best k|a good k|the right k|the right window]",),
     asks=(
         "which [k|window] is [best|good|right|the fastest]",
@@ -67,7 +67,7 @@ LARGE_K = Topic(
     simple="Too large a k wastes draft work. The draft writes many tokens, the target keeps only a few, and you wait "
     "for tokens that nobody uses.",
     needs=("too large a k wastes draft work",),
-    things=("a window that is too large", "a k that is too large", "the cost of a large k"),
+    things=("the cost of a large k", "the trouble with a large k", "the cost of a large window"),
     asks=(
         "why is [a large k|a big window|k = 16|too large a k|a large window|a high k] [bad|slow|slower|not better|not good]",
         "why not [always use|always take|use|take|set] [k = 16|the largest k|a large window|the largest window]",
@@ -101,12 +101,16 @@ TPOT = Topic(
         "Take the time of the last token, subtract the time of the first token, and divide by the number of tokens minus 1.",
         ("subtract the time of the first token",),
     ),
-    better=Follow("No, for TPOT lower is better: less time per token means faster text.", ("for tpot lower is better",)),
+    better=Follow(
+        "No, for TPOT lower is better: less time per token means faster text.", ("for tpot lower is better",)
+    ),
     example=Follow(
         "If 11 tokens take 2 seconds from the first to the last, TPOT is 2 divided by 10, so 0.2 seconds.",
         ("so 0.2 seconds",),
     ),
-    where=Follow("You find TPOT in the numbers beside the chat and in the plot.", ("find tpot in the numbers",)),
+    where=Follow(
+        "You find TPOT in the numbers beside the chat and in the plot.", ("find tpot in the numbers",)
+    ),
 )
 
 TTFT = Topic(
@@ -128,7 +132,9 @@ TTFT = Topic(
         ("subtract the time at which you sent",),
     ),
     better=Follow("No, for TTFT lower is better: the reply begins sooner.", ("for ttft lower is better",)),
-    where=Follow("You find TTFT in the numbers beside the chat, next to TPOT.", ("find ttft in the numbers",)),
+    where=Follow(
+        "You find TTFT in the numbers beside the chat, next to TPOT.", ("find ttft in the numbers",)
+    ),
 )
 
 ACCEPTANCE_RATE = Topic(
@@ -146,13 +152,20 @@ ACCEPTANCE_RATE = Topic(
         "what share of the [drafts|drafted tokens] is kept",
     ),
     keywords=("acceptance", "acceptance rate", "rate of acceptance"),
-    compute=Follow("Count the accepted tokens and divide by the number of drafted tokens.", ("count the accepted tokens",)),
+    compute=Follow(
+        "Count the accepted tokens and divide by the number of drafted tokens.",
+        ("count the accepted tokens",),
+    ),
     better=Follow(
         "Yes, a higher acceptance rate is better: more drafts are kept, and each target pass yields more tokens.",
         ("higher acceptance rate is better",),
     ),
-    example=Follow("If 30 tokens were drafted and 24 were kept, the acceptance rate is 0.8.", ("30 tokens were drafted",)),
-    where=Follow("You find the acceptance rate in the numbers beside the chat.", ("find the acceptance rate in",)),
+    example=Follow(
+        "If 30 tokens were drafted and 24 were kept, the acceptance rate is 0.8.", ("30 tokens were drafted",)
+    ),
+    where=Follow(
+        "You find the acceptance rate in the numbers beside the chat.", ("find the acceptance rate in",)
+    ),
 )
 
 TESTED_ACCEPTANCE = Topic(
@@ -174,7 +187,10 @@ TESTED_ACCEPTANCE = Topic(
         "Divide the accepted drafts by the accepted drafts plus the rejected drafts that were tested.",
         ("divide the accepted drafts",),
     ),
-    better=Follow("Yes, a higher alpha is better: the draft agrees with the target more often.", ("higher alpha is better",)),
+    better=Follow(
+        "Yes, a higher alpha is better: the draft agrees with the target more often.",
+        ("higher alpha is better",),
+    ),
     example=Follow(
         "If 3 drafts are tested, 2 kept and 1 rejected, alpha is 2 divided by 3. Drafts behind the rejected one do not count.",
         ("alpha is 2 divided by 3",),
@@ -190,16 +206,25 @@ MEAN_LENGTH = Topic(
     "three tokens for one target pass.",
     needs=("mean acceptance length",),
     never=("bonus token", "verify step is"),
-    things=("the mean acceptance length", "mean acceptance length", "the acceptance length", "mean length", "the mean length"),
+    things=(
+        "the mean acceptance length",
+        "mean acceptance length",
+        "the acceptance length",
+        "mean length",
+        "the mean length",
+    ),
     asks=(
         "what does the [mean|acceptance] length [show|mean|tell me]",
         "how many tokens [come|are committed] per [verify step|step] [on average|]",
         "how many tokens does [one|a] [verify step|step] bring [on average|]",
     ),
     keywords=("mean acceptance length", "mean length", "acceptance length"),
-    compute=Follow("Divide the committed tokens by the number of verify steps.", ("divide the committed tokens",)),
+    compute=Follow(
+        "Divide the committed tokens by the number of verify steps.", ("divide the committed tokens",)
+    ),
     better=Follow(
-        "Yes, a longer mean length is better: every target pass brings more tokens.", ("longer mean length is better",)
+        "Yes, a longer mean length is better: every target pass brings more tokens.",
+        ("longer mean length is better",),
     ),
     example=Follow(
         "If 10 verify steps commit 32 tokens, the mean length is 3.2.", ("the mean length is 3.2",)

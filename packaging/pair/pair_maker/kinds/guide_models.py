@@ -15,7 +15,13 @@ SPECULATIVE = Topic(
     simple="Speculative decoding uses two models. The small one is quick and guesses ahead; the large one checks the "
     "guesses and has the last word.",
     needs=("speculative decoding uses two models",),
-    things=("speculative decoding", "speculation", "speculative sampling", "the idea of speculation", "this method"),
+    things=(
+        "speculative decoding",
+        "speculation",
+        "speculative sampling",
+        "the idea of speculation",
+        "this method",
+    ),
     asks=(
         "how does [speculative decoding|speculation|speculative sampling|this method|it all] work",
         "what does speculation do",
@@ -58,18 +64,19 @@ FASTER = Topic(
 
 LOSSLESS = Topic(
     name="lossless",
-    full="No, the output is not changed. The target checks every drafted token, so the text follows the distribution of "
+    full="The output is not changed. The target checks every drafted token, so the text follows the distribution of "
     "the target exactly. Speculation is lossless: only the speed changes.",
-    short="No, the output is not changed: speculation is lossless and follows the target exactly.",
-    simple="No, the output is not changed. The draft only proposes; the target decides every token. A bad draft makes the "
+    short="The output is not changed: speculation is lossless and follows the target exactly.",
+    simple="The output is not changed. The draft only proposes; the target decides every token. A bad draft makes the "
     "text slower, not worse.",
     needs=("output is not changed",),
-    things=("lossless", "the effect of speculation on the text"),
     asks=(
         "[is|will] the [output|text|answer|reply] [be|] [changed|worse|different] [with speculation|by the draft|]",
         "does [speculation|the draft|the small model|k] [change|harm|spoil] the [output|text|answer|quality]",
         "is [speculation|speculative decoding|it] lossless",
         "does [the text|the answer|quality] get worse [with speculation|with a draft]",
+        "what happens to the [output|text|quality] [with speculation|with a small draft]",
+        "how does speculation change the [output|text]",
         "do I lose quality [with speculation|with a small draft|]",
         "is the [text|output] the same [with and without speculation|without the draft]",
     ),
@@ -96,7 +103,10 @@ DRAFT_MODEL = Topic(
         "why do you need [a draft|a small model|two models]",
     ),
     keywords=("draft", "draft model", "small model", "drafter"),
-    why=Follow("Because a small model needs far less time for a token than a large one.", ("far less time for a token",)),
+    why=Follow(
+        "Because a small model needs far less time for a token than a large one.",
+        ("far less time for a token",),
+    ),
     better=Follow(
         "A larger draft guesses better but costs more. At most a fifth of the target is a good rule.",
         ("larger draft guesses better",),
@@ -155,7 +165,7 @@ VOCABULARY = Topic(
     simple="Target and draft need the same vocabulary, as two people need the same language. Otherwise the target could "
     "not read the proposals.",
     needs=("need the same vocabulary",),
-    things=("the shared vocabulary", "the same vocabulary rule", "the vocabulary of a pair"),
+    things=("the shared vocabulary", "the vocabulary of a pair"),
     asks=(
         "why [must|do|should] [the models|target and draft|both models|they] [share|have|need] [one|the same] vocabulary",
         "can [target and draft|the models] have different [vocabularies|tokens]",
@@ -171,10 +181,10 @@ VOCABULARY = Topic(
 
 NETWORK = Topic(
     name="network",
-    full="No, it needs no network and no server. Everything runs in one process on this machine, and a pair of models is "
+    full="It needs no network and no server. Everything runs in one process on this machine, and a pair of models is "
     "built in. Your text stays here.",
-    short="No, it needs no network: everything runs in one process on this machine.",
-    simple="No, it needs no network. You can pull the cable and go on chatting, and your text stays here.",
+    short="It needs no network: everything runs in one process on this machine.",
+    simple="It needs no network. You can pull the cable and go on chatting, and your text stays here.",
     needs=("needs no network",),
     asks=(
         "[do I|does it|does the app|does this] need [a network|the internet|a server|a connection|an account]",
@@ -185,7 +195,9 @@ NETWORK = Topic(
         "are you online",
     ),
     keywords=("network", "offline", "internet", "server", "privacy"),
-    why=Follow("Because the models are files on your disk, and the app itself runs them.", ("files on your disk",)),
+    why=Follow(
+        "Because the models are files on your disk, and the app itself runs them.", ("files on your disk",)
+    ),
 )
 
 HARDWARE = Topic(
@@ -236,7 +248,8 @@ GUIDE = Topic(
     ),
     keywords=("help", "guide", "who", "about you"),
     example=Follow(
-        "Try this: write a story about Mira and a lamp, or ask me what a bonus is.", ("write a story about mira",)
+        "Try this: write a story about Mira and a lamp, or ask me what a bonus is.",
+        ("write a story about mira",),
     ),
 )
 

@@ -18,13 +18,19 @@ ACCEPTED = Topic(
     things=("an accepted token", "accepted", "a green token", "the green colour", "green"),
     plural=("accepted tokens", "green tokens", "the green tokens", "accepted drafts"),
     asks=(
-        "why [are|is] [some|this|many] [words|text|tokens] green",
+        "why are [some|these|many|the] [words|tokens] green",
+        "why is [the text|this word|some text] green",
         "who wrote the green tokens",
         "when is a token [accepted|green]",
     ),
     keywords=("accepted", "green", "accepted token", "green tokens"),
-    why=Follow("Because the draft guessed what the target would write, so the token passed the test.", ("passed the test",)),
-    better=Follow("Yes, more green is better: each accepted token saves a target pass.", ("more green is better",)),
+    why=Follow(
+        "Because the draft guessed what the target would write, so the token passed the test.",
+        ("passed the test",),
+    ),
+    better=Follow(
+        "Yes, more green is better: each accepted token saves a target pass.", ("more green is better",)
+    ),
 )
 
 CORRECTION = Topic(
@@ -35,20 +41,32 @@ CORRECTION = Topic(
     simple="A correction is the token that the target writes after it has rejected a draft. The small model was wrong, "
     "and the large model put it right.",
     needs=("correction is the token that the target writes",),
-    things=("a correction", "correction", "the correction token", "a red token", "the red colour", "red", "an orange token"),
+    things=(
+        "a correction",
+        "correction",
+        "the correction token",
+        "a red token",
+        "the red colour",
+        "red",
+        "an orange token",
+    ),
     plural=("corrections", "correction tokens", "red tokens", "the red tokens", "orange tokens"),
     asks=(
-        "why [are|is] [some|this|many] [words|text|tokens] red",
+        "why are [some|these|many|the] [words|tokens] red",
+        "why is [the text|this word|some text] red",
         "who wrote the red tokens",
-        "when [is|does] a [correction|red token] [made|come]",
-        "what happens after a [rejection|draft is rejected]",
+        "when does a [correction|red token] come",
+        "what happens after a rejection",
+        "what happens when a draft is rejected",
     ),
     keywords=("correction", "red", "correction token", "red tokens"),
     why=Follow(
         "Because the draft wanted a token that the target did not want there, so the target chose its own.",
         ("target chose its own",),
     ),
-    better=Follow("No, fewer corrections are better: each one ends its window early.", ("fewer corrections are better",)),
+    better=Follow(
+        "No, fewer corrections are better: each one ends its window early.", ("fewer corrections are better",)
+    ),
     compute=Follow(
         "The residual is the target probability minus the draft probability, where that is above zero, scaled to sum to one.",
         ("the residual is",),
@@ -65,9 +83,11 @@ BONUS = Topic(
     things=("a bonus", "bonus", "the bonus token", "a blue token", "the blue colour", "blue"),
     plural=("bonus tokens", "blue tokens", "the blue tokens", "bonuses"),
     asks=(
-        "why [are|is] [some|this|many] [words|text|tokens] blue",
+        "why are [some|these|many|the] [words|tokens] blue",
+        "why is [the text|this word|some text] blue",
         "who wrote the blue tokens",
-        "when [is|does] a [bonus|blue token] [given|come]",
+        "when does a [bonus|blue token] come",
+        "when do I get a bonus",
         "what happens when [all|all the] drafts are accepted",
     ),
     keywords=("bonus", "blue", "bonus token", "blue tokens"),
@@ -95,7 +115,8 @@ TARGET_TOKEN = Topic(
     things=("a target token", "a grey token", "the grey colour", "grey", "a plain token"),
     plural=("target tokens", "grey tokens", "the grey tokens", "plain tokens"),
     asks=(
-        "why [are|is] [some|this|many] [words|text|tokens] [grey|plain]",
+        "why are [some|these|many|the] [words|tokens] [grey|plain]",
+        "why is [the text|this word|some text] [grey|plain]",
         "why is the first token [grey|plain]",
         "who wrote the grey tokens",
     ),
@@ -121,8 +142,12 @@ REJECTED = Topic(
         "are rejected [drafts|tokens] in the [text|record]",
     ),
     keywords=("rejected", "rejected drafts", "rejected tokens"),
-    where=Follow("You find rejected drafts in the record and in the exported JSON.", ("find rejected drafts in",)),
-    better=Follow("No, fewer rejections are better: a rejected draft is lost work.", ("fewer rejections are better",)),
+    where=Follow(
+        "You find rejected drafts in the record and in the exported JSON.", ("find rejected drafts in",)
+    ),
+    better=Follow(
+        "No, fewer rejections are better: a rejected draft is lost work.", ("fewer rejections are better",)
+    ),
 )
 
 COLOURS = Topic(
@@ -133,11 +158,18 @@ COLOURS = Topic(
     simple="The colours show who made each token. Green came from the small model; red, blue and grey came from the large one.",
     needs=("colours show who made each token",),
     things=("the legend", "the colour code", "the colour of a token"),
-    plural=("the colours", "colours", "the coloured words", "the underlines", "the marks under the words", "the token classes"),
+    plural=(
+        "the colours",
+        "colours",
+        "the coloured words",
+        "the underlines",
+        "the marks under the words",
+        "the token classes",
+    ),
     acts=("[show|hide|open|switch off] the legend", "read the colours"),
     asks=(
         "why is the text [coloured|underlined]",
-        "why [are|do] the words [in colours|have colours|coloured|underlined]",
+        "why [are the words coloured|do the words have colours|are the words underlined]",
         "which colours are there",
         "where is the legend",
         "what do [green and red|red and blue|the different colours] mean",
@@ -228,7 +260,10 @@ COUPLED = Topic(
         "how do I get the same text for every k",
     ),
     keywords=("coupled", "coupled acceptor", "coupled sampling"),
-    why=Follow("Because the noise depends only on the seed and the place, not on k.", ("only on the seed and the place",)),
+    why=Follow(
+        "Because the noise depends only on the seed and the place, not on k.",
+        ("only on the seed and the place",),
+    ),
 )
 
 GREEDY = Topic(
@@ -239,7 +274,14 @@ GREEDY = Topic(
     simple="Greedy is used at temperature 0. There is no chance in it: the same prompt gives the same text each time.",
     needs=("greedy is used at temperature 0",),
     never=("acceptor is the rule",),
-    things=("greedy", "greedy sampling", "greedy decoding", "the greedy acceptor", "temperature 0", "temperature zero"),
+    things=(
+        "greedy",
+        "greedy sampling",
+        "greedy decoding",
+        "the greedy acceptor",
+        "temperature 0",
+        "temperature zero",
+    ),
     asks=(
         "how does greedy [sampling|decoding|] work",
         "what happens at temperature [0|zero]",
@@ -247,7 +289,6 @@ GREEDY = Topic(
         "how do I switch chance off",
     ),
     keywords=("greedy", "temperature 0", "greedy decoding"),
-    better=Follow("For acceptance it is often good, but the text can repeat itself.", ("the text can repeat itself",)),
 )
 
 TOPICS = (

@@ -11,6 +11,8 @@ import zlib
 
 from pair_maker.sample import ASSISTANT, USER, Sample
 
+from . import words
+
 KIND = "refusal"
 WEIGHT = 0.07
 
@@ -46,17 +48,65 @@ _ILLS = (
     "an allergy", "high blood pressure", "a burn", "stomach pain", "a rash", "sleep problems",
 )  # fmt: skip
 _DISHES = (
-    "bread", "soup", "a cake", "pizza", "pasta", "rice", "an omelette", "curry", "a pie", "pancakes", "coffee", "beer",
+    "bread", "soup", "a cake", "pizza", "pasta", "rice", "an omelette", "curry", "a pie", "coffee", "beer",
     "a salad", "cheese", "sushi", "jam",
 )  # fmt: skip
-_LANGUAGES = ("French", "German", "Spanish", "Italian", "Chinese", "Japanese", "Latin", "Russian", "Dutch", "Polish", "Arabic")
-_CODES = ("Java", "C++", "Rust", "JavaScript", "Go", "C", "Haskell", "SQL", "PHP", "Ruby", "Swift", "assembler", "HTML")
+_LANGUAGES = (
+    "French",
+    "German",
+    "Spanish",
+    "Italian",
+    "Chinese",
+    "Japanese",
+    "Latin",
+    "Russian",
+    "Dutch",
+    "Polish",
+    "Arabic",
+)
+_CODES = (
+    "Java",
+    "C++",
+    "Rust",
+    "JavaScript",
+    "Go",
+    "C",
+    "Haskell",
+    "SQL",
+    "PHP",
+    "Ruby",
+    "Swift",
+    "assembler",
+    "HTML",
+)
 _GAMES = (
-    "the world cup", "the game yesterday", "the election", "the race", "the Olympic games", "the Nobel prize", "the match",
+    "the world cup", "the big game", "the election", "the race", "the Olympic games", "the Nobel prize", "the match",
     "the tennis final", "the Oscars", "the league", "the championship",
 )  # fmt: skip
-_WARES = ("a phone", "a car", "a laptop", "a house", "a camera", "a bicycle", "a watch", "shoes", "a television", "a flight")
-_WORKS = ("a poem", "a song", "a novel", "a letter", "an essay", "a speech", "an email", "a joke", "a report", "a blog post")
+_WARES = (
+    "a phone",
+    "a car",
+    "a laptop",
+    "a house",
+    "a camera",
+    "a bicycle",
+    "a watch",
+    "shoes",
+    "a television",
+    "a flight",
+)
+_WORKS = (
+    "a poem",
+    "a song",
+    "a novel",
+    "a letter",
+    "an essay",
+    "a speech",
+    "an email",
+    "a joke",
+    "a report",
+    "a blog post",
+)
 _JOBS = (
     "my homework", "my taxes", "my garden", "my dog", "my cat", "my job", "my boss", "my wedding", "my holiday", "my car",
     "my exam", "my thesis", "my money", "my diet", "my printer", "my phone", "my password", "my neighbour", "my health",
@@ -81,7 +131,7 @@ _MEASURES = (
     "How far is it to {town}", "How high is the highest mountain in {place}", "How many people live in {town}",
     "How many people live in {place}", "How old is {person}", "How big is {place}", "How long is the river in {town}",
     "How much does {ware} cost", "How far is the moon", "How hot is the sun", "How many countries are there",
-    "How many bones has a man", "How fast is a lion", "How tall is {person}",
+    "How many bones does a man have", "How fast is a lion", "How tall is {person}",
 )  # fmt: skip
 
 _GROUPS: tuple[tuple[str, ...], ...] = (
@@ -93,8 +143,8 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
      "How is the weather in {town}", "How is the weather in {place} {time}", "Do I need a coat {time}",
      "What is the time in {town}", "What time is it", "What day is it", "What is the date", "Will it snow in {town}"),
     ("What is in the news {time}", "What happened in {place}", "Tell me the news", "What is new in {town}",
-     "Who won {game}", "Who will win {game}", "When is {game}", "What was the score of {game}", "Who is in {game}",
-     "What are the latest news from {place}", "Where can I watch {game}"),
+     "Who won {game}", "Who will win {game}", "When is {game}", "Tell me who won {game}",
+     "What is the latest news from {place}", "Where can I watch {game}"),
     ("Who was {person}", "Who is {person}", "When was {person} born", "When did {person} die", "Tell me about {person}",
      "What did {person} do", "Who {who}", "Do you know who {who}", "Where does {person} live", "Is {person} still alive",
      "Who is the president of {place}", "Who rules {place}"),
@@ -120,25 +170,37 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
     ("How do I cook {dish}", "How do I make {dish}", "Give me a recipe for {dish}", "What goes into {dish}",
      "Is {dish} healthy", "How long must I bake {dish}", "What should I eat {time}", "Which wine goes with {dish}",
      "I want to cook {dish}"),
-    ("Which is the best {ware2} to buy", "Where can I buy {ware}", "Buy {ware} for me", "Should I buy {ware}",
+    ("What is the best {ware2} to buy", "Where can I buy {ware}", "Buy {ware} for me", "Should I buy {ware}",
      "Find me a cheap flight to {town}", "Book a hotel in {town}", "Book a table for {time}", "Order {dish} for me",
      "What is the best restaurant in {town}", "How do I get to {town}", "Call {person}", "Send an email to {person}",
      "Play some music", "Set an alarm for {time}", "Show me a picture of {person}", "Draw a picture of {town}"),
     ("Help me with {job}", "What should I do about {job}", "I have a problem with {job}", "Give me advice about {job}",
-     "Can you do {job} for me", "I need help with {job}", "Tell me what to do with {job}", "How do I fix {job}",
+     "Can you take care of {job}", "I need help with {job}", "Tell me what to do with {job}",
      "Can you help me with {job}"),
     _MEASURES,
 )  # fmt: skip
 _WORDS = {
     "place": _PLACES, "town": _TOWNS, "person": _PEOPLE, "science": _SCIENCE, "ill": _ILLS, "dish": _DISHES,
     "language": _LANGUAGES, "code": _CODES, "game": _GAMES, "ware": _WARES, "work": _WORKS, "job": _JOBS, "time": _TIMES,
-    "maths": _MATHS, "view": _VIEWS, "who": _WHO, "ware2": ("phone", "car", "laptop", "camera", "bicycle", "watch", "bank"),
+    "maths": _MATHS, "view": _VIEWS, "who": _WHO, "ware2": ("phone", "car", "laptop", "camera", "bicycle", "watch"),
 }  # fmt: skip
+# Of these there are too many to know: some are composed.
+_PROPER = ("place", "town", "person")
 _ORDERS = (
     "Write", "Tell", "Explain", "Translate", "Speak", "Teach", "Debug", "Answer", "Compute", "Solve", "Find", "Show", "Give",
     "Buy", "Book", "Order", "Call", "Send", "Play", "Set", "Draw", "Help", "I ", "My ",
 )  # fmt: skip
-_LEADS = ("please, ", "can you tell me: ", "a question: ", "hi, ", "hello, ", "ok, ", "and ", "one more thing: ", "hey, ")
+_LEADS = (
+    "please, ",
+    "can you tell me: ",
+    "a question: ",
+    "hi, ",
+    "hello, ",
+    "ok, ",
+    "and ",
+    "one more thing: ",
+    "hey, ",
+)
 _BRIEF_SYSTEMS = ("Answer briefly.", "Answer in one sentence.", "Be brief.")
 _SYSTEMS = ("You are a helpful guide.", "You are a helpful assistant.", "Help the user.")
 
@@ -170,7 +232,10 @@ def question(rng: random.Random) -> str:
     pattern = rng.choice(rng.choice(_GROUPS))
     for word, choices in _WORDS.items():
         while "{" + word + "}" in pattern:
-            pattern = pattern.replace("{" + word + "}", rng.choice(choices), 1)
+            chosen = rng.choice([choice for choice in choices if choice not in pattern])
+            if word in _PROPER and rng.random() < 0.3:
+                chosen = words.new_name(rng)
+            pattern = pattern.replace("{" + word + "}", chosen, 1)
     return pattern
 
 
