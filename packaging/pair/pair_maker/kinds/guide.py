@@ -85,11 +85,13 @@ def sample(rng: random.Random, held_out: bool) -> Sample:
     topic = rng.choice(TOPICS)
     turns = _question(topic, style, rng, held_out)
     check: dict[str, object] = {"topic": topic.name}
+    last = ""
     more = rng.choice((1, 1, 1, 2, 2, 3)) if rng.random() < 0.3 else 0
     for _ in range(more):
-        topic, added, check = _next_turn(topic, style, rng, held_out)
+        topic, added, check = _next_turn(topic, style, rng, held_out, last)
         turns += added
-        if check.get("follow") in ("closing", "outside"):
+        last = str(check.get("follow", ""))
+        if last in ("closing", "outside"):
             break
     if system_style is not None:
         turns.insert(0, (SYSTEM, rng.choice(SYSTEMS[system_style])))
@@ -146,7 +148,7 @@ def _before(rng: random.Random) -> _Turns:
 
 
 def _next_turn(
-    topic: Topic, style: str, rng: random.Random, held_out: bool
+    topic: Topic, style: str, rng: random.Random, held_out: bool, last: str
 ) -> tuple[Topic, _Turns, dict[str, object]]:
     """One more turn: another topic, a question that leans on this one, one from outside, or thanks."""
     way = rng.random()
@@ -162,7 +164,8 @@ def _next_turn(
         thanks = write(rng.choice(THANKS), rng, statement=True)
         closing: _Turns = [(USER, thanks), (ASSISTANT, rng.choice(THANKS_REPLIES))]
         return topic, closing, {"topic": topic.name, "follow": "closing"}
-    kinds = [*topic.follows, *topic.follows, SHORT, SIMPLE]
+    # Nobody asks the same thing twice in a row.
+    kinds = [kind for kind in (*topic.follows, *topic.follows, SHORT, SIMPLE) if kind != last]
     kind = rng.choice(kinds)
     answer = topic.follows[kind].answer if kind in topic.follows else _answer(topic, kind)
     ask = rng.choice(FOLLOW_UPS[kind])

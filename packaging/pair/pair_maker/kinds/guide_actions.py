@@ -44,6 +44,7 @@ TOGGLE = Topic(
     things=("the toggle", "the speculation toggle", "the speculation switch", "plain decoding"),
     acts=(
         "[switch|turn] [speculation|the draft|speculative decoding] [off|on]",
+        "[switch|turn] [off|on] speculation",
         "[stop|disable|enable] [speculation|the draft]",
         "use [only the target|plain decoding]",
     ),

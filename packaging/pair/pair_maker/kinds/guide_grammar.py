@@ -107,7 +107,6 @@ _STYLE_TAILS = {
     ),
     SIMPLE: (
         ", in simple words",
-        ", explain it simply",
         ", in easy words",
         ", I am new here",
         ", for a beginner",

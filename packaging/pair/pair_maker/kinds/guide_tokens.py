@@ -160,6 +160,7 @@ COLOURS = Topic(
     things=("the legend", "the colour code", "the colour of a token"),
     plural=(
         "the colours",
+        "the colors",
         "colours",
         "the coloured words",
         "the underlines",
