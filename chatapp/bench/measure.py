@@ -1,0 +1,106 @@
+"""What one measured reply gives, whoever made it, and how replies are summed up.
+
+Ratios are made per round and their median is taken, so that a machine whose speed drifts does not favour a side.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from chatapp.domain.metrics import Metrics, combined_metrics, run_metrics
+from chatapp.domain.record import RunRecord
+from chatapp.domain.request import GenerationRequest
+from chatapp.engine.control import RunControl
+from chatapp.engine.session import Engine
+
+MS_PER_S = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply's figures. `decode_tokens` tokens took `decode_ns` after the first token (or first chunk) was there."""
+
+    ttft_ns: int
+    decode_ns: int
+    decode_tokens: int
+    tokens: tuple[int, ...]
+    metrics: Metrics | None = None
+
+
+@dataclass
+class Cell:
+    """All replies of one side to one kind of prompt; `rounds[r]` are those of round r."""
+
+    rounds: list[list[Reply]] = field(default_factory=list)
+
+    def replies(self) -> list[Reply]:
+        return [reply for one_round in self.rounds for reply in one_round]
+
+    def tpot_ms(self, round_index: int | None = None) -> float | None:
+        """Time per output token over all prompts; the median over rounds where none is named."""
+        if round_index is None:
+            values = [
+                value for index in range(len(self.rounds)) if (value := self.tpot_ms(index)) is not None
+            ]
+            return statistics.median(values) if values else None
+        replies = self.rounds[round_index]
+        tokens = sum(reply.decode_tokens for reply in replies)
+        return sum(reply.decode_ns for reply in replies) / 1e6 / tokens if tokens else None
+
+    def ttft_ms(self) -> float | None:
+        replies = self.replies()
+        return statistics.median(reply.ttft_ns for reply in replies) / 1e6 if replies else None
+
+    def metrics(self) -> Metrics:
+        return combined_metrics(reply.metrics for reply in self.replies() if reply.metrics is not None)
+
+
+def speed_up(fast: Cell, slow: Cell) -> float | None:
+    """Median over rounds of slow TPOT / fast TPOT."""
+    ratios = []
+    for index in range(min(len(fast.rounds), len(slow.rounds))):
+        ours, theirs = fast.tpot_ms(index), slow.tpot_ms(index)
+        if ours and theirs:
+            ratios.append(theirs / ours)
+    return statistics.median(ratios) if ratios else None
+
+
+def measure_engine(engine: Engine, request: GenerationRequest) -> Reply:
+    """One reply from cold caches through the engine itself, no thread and no window between. Raises `ChatappError`."""
+    engine.forget()
+    record = RunRecord()
+    for event in engine.run(engine.prepare(request), RunControl(request.window, request.speculation)):
+        record.apply(event)
+    return reply_of(record)
+
+
+def reply_of(record: RunRecord) -> Reply:
+    """The figures of a finished run."""
+    if record.ended is not None and record.ended.error:
+        raise RuntimeError(record.ended.error)
+    metrics = run_metrics(record)
+    ttft_ns = record.steps[0].ended_ns if record.steps else 0
+    tokens = tuple(view.token.id for view in record.tokens())
+    return Reply(ttft_ns, metrics.decode_ns, metrics.decode_tokens, tokens, metrics)
+
+
+def in_turn(
+    sides: Sequence[Callable[[int], Reply]],
+    prompts: int,
+    rounds: int,
+    on_reply: Callable[[], None] = lambda: None,
+) -> list[Cell]:
+    """Every side answers every prompt, in turn, `rounds` times after one round that is thrown away."""
+    cells = [Cell() for _ in sides]
+    for round_index in range(rounds + 1):
+        results: list[list[Reply]] = [[] for _ in sides]
+        for prompt in range(prompts):
+            for side, answer in enumerate(sides):
+                results[side].append(answer(prompt))
+                on_reply()
+        if round_index > 0:
+            for cell, replies in zip(cells, results, strict=True):
+                cell.rounds.append(replies)
+    return cells

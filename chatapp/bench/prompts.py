@@ -1,0 +1,47 @@
+"""The prompts that are measured, by kind of text. Kinds differ in how well a draft can guess them; that is the point."""
+
+from __future__ import annotations
+
+from chatapp.domain.request import Message, Role
+
+PROMPTS: dict[str, tuple[str, ...]] = {
+    "guide": (
+        "What is TPOT?",
+        "Explain the acceptance rate.",
+        "How do I export a conversation?",
+        "What does a correction token mean?",
+        "Which k is best?",
+        "How can I compare with and without speculation?",
+        "What is a bonus token?",
+        "How do I choose a model pair?",
+    ),
+    "story": (
+        "Tell me a short story about a fox named Mira in a garden with a lamp.",
+        "Write a short story about Paul and Lina at the harbour with a key.",
+        "Tell me a story about a baker named Tom in a forest with a map.",
+        "Write a story about a cat named Nora on a bridge with a letter.",
+    ),
+    "arithmetic": (
+        "What is 47 + 38?",
+        "What is 81 - 27?",
+        "Mira has 24 apples and buys 17 more. How many apples does she have?",
+        "What is 6 times 14?",
+    ),
+    "code": (
+        "Write a Python function named is_even.",
+        "Write a Python function that returns the maximum of a list.",
+        "Write a Python function for the factorial of n.",
+        "Write a Python function that counts the vowels in a text.",
+    ),
+    "data": (
+        "Make a table of fruit and price: apple 3, pear 4, plum 2.",
+        "Write JSON for a person named Mira, age 31, city Oslo.",
+        "List five animals.",
+        "Count from 3 to 12.",
+    ),
+}
+
+
+def prompts_of(kind: str, count: int) -> list[tuple[Message, ...]]:
+    """The first `count` prompts of a kind as one-message conversations (fewer where there are fewer)."""
+    return [(Message(Role.USER, text),) for text in PROMPTS[kind][:count]]

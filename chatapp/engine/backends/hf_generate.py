@@ -1,0 +1,111 @@
+"""The peer: Hugging Face `generate`, with and without `assistant_model`, timed the way our own replies are.
+
+Used by the benchmark alone. Same weights, float32, same thread count; the library's own best path is left to it.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chatapp.domain.request import SamplingSettings
+
+
+@dataclass
+class _StampedChunks:
+    """A streamer that notes when how many tokens came. The prompt is the first thing that `generate` puts."""
+
+    stamps_ns: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    _prompt_seen: bool = False
+
+    def put(self, value: torch.Tensor) -> None:
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        self.stamps_ns.append(time.perf_counter_ns())
+        self.counts.append(int(value.numel()))
+
+    def end(self) -> None:
+        """Part of the streamer protocol; nothing is buffered here."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReply:
+    """Times as in `chatapp.bench.measure.Reply`: the first chunk, however many tokens it holds, is no decode time."""
+
+    ttft_ns: int
+    decode_ns: int
+    decode_tokens: int
+    tokens: tuple[int, ...]
+
+
+class TransformersPeer:
+    """Target and draft as plain transformers models."""
+
+    def __init__(self, target: Path, draft: Path | None) -> None:
+        self._target = _load(target)
+        self._draft = _load(draft) if draft is not None else None
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: SamplingSettings,
+        eos_ids: Sequence[int],
+        assistant_tokens: int | None,
+    ) -> PeerReply:
+        """`assistant_tokens` None: the target alone; 0: assisted with the library's defaults; n: a constant n per window."""
+        options: dict[str, Any] = {
+            "max_new_tokens": sampling.max_tokens,
+            "do_sample": not sampling.greedy,
+            "eos_token_id": list(eos_ids),
+            "pad_token_id": next(iter(eos_ids), 0),
+            "repetition_penalty": sampling.repetition_penalty,
+        }
+        if not sampling.greedy:
+            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+            if sampling.min_p:
+                options["min_p"] = sampling.min_p
+        if assistant_tokens is not None and self._draft is not None:
+            options["assistant_model"] = self._draft
+            config = self._draft.generation_config
+            defaults = type(config)()
+            config.num_assistant_tokens = assistant_tokens or defaults.num_assistant_tokens
+            schedule = "constant" if assistant_tokens else defaults.num_assistant_tokens_schedule
+            config.num_assistant_tokens_schedule = schedule
+            config.assistant_confidence_threshold = (
+                0.0 if assistant_tokens else defaults.assistant_confidence_threshold
+            )
+        streamer = _StampedChunks()
+        torch.manual_seed(sampling.seed)  # generate() has no generator argument of its own
+        ids = torch.tensor([list(prompt_ids)])
+        begin_ns = time.perf_counter_ns()
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            output = self._target.generate(
+                ids, attention_mask=torch.ones_like(ids), streamer=streamer, **options
+            )
+        tokens = tuple(int(token) for token in output[0, len(prompt_ids) :])
+        stamps = streamer.stamps_ns
+        return PeerReply(
+            ttft_ns=stamps[0] - begin_ns,
+            decode_ns=stamps[-1] - stamps[0],
+            decode_tokens=len(tokens) - streamer.counts[0],
+            tokens=tokens,
+        )
+
+
+def _load(directory: Path) -> Any:
+    import transformers
+
+    name = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        str(directory), local_files_only=True, **{name: torch.float32}
+    )
+    return model.eval()
