@@ -63,12 +63,13 @@ class Answer:
     right: bool
 
 
-def answers(model: Llama, encoder: ChatEncoder, samples: Sequence[Sample]) -> list[Answer]:
+def answers(model: Llama, encoder: ChatEncoder, samples: Sequence[Sample],
+            most: int = MOST_TOKENS) -> list[Answer]:
     """The model's greedy replies to ``samples``, judged by their kinds."""
     judged = []
     for start in range(0, len(samples), ROWS):
         some = samples[start : start + ROWS]
-        written = replies(model, [encoder.prompt(sample.prompt) for sample in some], encoder.end, MOST_TOKENS)
+        written = replies(model, [encoder.prompt(sample.prompt) for sample in some], encoder.end, most)
         for sample, ids in zip(some, written, strict=True):
             text = encoder.text(ids)
             judged.append(Answer(sample, text, BY_NAME[sample.kind].is_right(sample, text)))
@@ -89,24 +90,24 @@ def perplexity(model: Llama, encoder: ChatEncoder, samples: Sequence[Sample]) ->
     return float(torch.tensor(total / count).exp())
 
 
-def acceptance(pair: Pair, samples: Sequence[Sample], temperature: float) -> Counts:
+def acceptance(pair: Pair, samples: Sequence[Sample], temperature: float, most: int) -> Counts:
     """Counts of speculative sampling over replies to ``samples``."""
     generator = torch.Generator(pair.target.device).manual_seed(SEED)
     counts = Counts()
     for sample in samples:
         prompt = pair.encoder.prompt(sample.prompt)
-        _, one = speculate(pair.target, pair.draft, prompt, pair.encoder.end, WINDOW, MOST_TOKENS, temperature,
+        _, one = speculate(pair.target, pair.draft, prompt, pair.encoder.end, WINDOW, most, temperature,
                            generator)
         counts.add(one)
     return counts
 
 
-def evaluate(pair: Pair, size: Size, say: Callable[[str], None]) -> dict[str, object]:
+def evaluate(pair: Pair, size: Size, say: Callable[[str], None], most: int = MOST_TOKENS) -> dict[str, object]:
     """The figures of the pair, ready for JSON."""
     kinds: dict[str, object] = {}
     for kind in KINDS:
         samples = held_out(kind.KIND, size.answers)
-        judged = answers(pair.target, pair.encoder, samples)
+        judged = answers(pair.target, pair.encoder, samples, most)
         few = samples[: size.speculation]
         figures: dict[str, object] = {
             "prompts": len(samples),
@@ -117,7 +118,7 @@ def evaluate(pair: Pair, size: Size, say: Callable[[str], None]) -> dict[str, ob
             "speculation_prompts": len(few),
         }
         for temperature in TEMPERATURES:
-            counts = acceptance(pair, few, temperature)
+            counts = acceptance(pair, few, temperature, most)
             figures[f"temperature_{temperature:g}"] = {
                 "tested_acceptance": _rounded(counts.tested_acceptance),
                 "mean_acceptance_length": _rounded(counts.mean_acceptance_length),
