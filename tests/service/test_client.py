@@ -190,7 +190,12 @@ def test_the_mailbox_wakes_once_per_drain() -> None:
 def test_the_mailbox_loses_nothing_between_two_threads() -> None:
     woken = threading.Event()
     box: Mailbox[int] = Mailbox(woken.set)
-    writer = threading.Thread(target=lambda: [box.put(value) for value in range(20_000)])
+
+    def write() -> None:
+        for value in range(20_000):
+            box.put(value)
+
+    writer = threading.Thread(target=write)
     writer.start()
     seen: list[int] = []
     while len(seen) < 20_000:
