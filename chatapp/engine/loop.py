@@ -32,8 +32,9 @@ from chatapp.engine.detokenizer import Detokenizer, StopMatcher
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
 
-DRAFT_FAILURES = (RuntimeError, ValueError, IndexError, MemoryError)
-"""What a draft model can die of (torch raises RuntimeError for out of memory too). It ends speculation, not the reply."""
+MODEL_FAILURES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, OSError)
+"""What a model can die of (torch raises RuntimeError for out of memory too). In the draft it ends speculation, in the
+target the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class SpeculativeRun:
                 yield from self._verify_step()
         except GenerationFailed as failure:
             self._end, error = EndReason.FAILED, str(failure)
-        except (RuntimeError, MemoryError) as failure:
+        except MODEL_FAILURES as failure:
             self._end, error = EndReason.FAILED, f"The target model failed: {failure}"
         finally:
             self._rewind()
@@ -186,7 +187,7 @@ class SpeculativeRun:
         try:
             begin_ns = self._now()
             computed = self._drafter.catch_up(self._ids, cancelled)
-            if computed:
+            if computed and not cancelled():
                 reused = len(self._ids) - 1 - computed
                 notices.append(Prefilled("draft", computed, reused, self._now() - begin_ns))
             proposal = Proposal((), ())
@@ -197,7 +198,9 @@ class SpeculativeRun:
                 message = "The draft model's context is full: from here the target answers alone."
                 notices.append(Notice("draft_context_full", message, self._now()))
             return proposal, notices
-        except DRAFT_FAILURES as failure:
+        except MODEL_FAILURES as failure:
+            # What a model wrote into its KV before it failed is not to be trusted in the next turn either.
+            self._drafter.rewind(0)
             self._drafter = None
             message = f"The draft model failed ({failure}): from here the target answers alone."
             notices.append(Notice("draft_failed", message, self._now()))

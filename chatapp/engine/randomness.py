@@ -33,7 +33,10 @@ class Streams:
         if noise is None:
             digest = hashlib.blake2b(f"{self._seed}:noise:{position}".encode(), digest_size=8).digest()
             self._generator.manual_seed(int.from_bytes(digest, "little") >> 1)
-            noise = torch.empty(like.shape[-1], dtype=like.dtype).exponential_(generator=self._generator)
+            # From 53-bit uniforms, not exponential_(): without MKL that one has 24 bits, and an exact zero in the noise would
+            # hand the position to an id of any probability, however small.
+            uniform = torch.rand(like.shape[-1], dtype=torch.float64, generator=self._generator)
+            noise = uniform.neg_().log1p_().neg_().to(like.dtype)
             noise.clamp_(min=torch.finfo(noise.dtype).tiny)
             if len(self._noise) >= 48:
                 self._noise.pop(next(iter(self._noise)))

@@ -15,6 +15,8 @@ from chatapp.engine.contracts import Row
 
 SPARSE_CANDIDATES = 128
 """Top-p looks at this many largest logits first; only when their mass falls short is the whole row sorted."""
+SMALLEST_TEMPERATURE = 1e-30
+"""Smaller ones vanish in float32, and 0 / 0 is no probability; the distribution is one-hot long before."""
 
 
 class Processor:
@@ -22,6 +24,7 @@ class Processor:
 
     def __init__(self, settings: SamplingSettings) -> None:
         self._settings = settings
+        self._temperature = max(settings.temperature, SMALLEST_TEMPERATURE)
 
     def row(self, logits: torch.Tensor, context: Sequence[int]) -> Row:
         """Process one row `[V]`; `context` is every id before this position (prompt, reply and the drafts before it).
@@ -33,7 +36,8 @@ class Processor:
             scores = penalise_repetition(scores, context, self._settings.repetition_penalty)
         if self._settings.greedy:
             return Row(scores, torch.softmax(scores, dim=-1))
-        return Row(scores, self._truncated(scores / self._settings.temperature))
+        # Relative to the largest, so that a temperature near 0 gives it all mass instead of overflowing.
+        return Row(scores, self._truncated((scores - scores.max()) / self._temperature))
 
     def _truncated(self, scaled: torch.Tensor) -> torch.Tensor:
         settings = self._settings

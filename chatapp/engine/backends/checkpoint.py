@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,19 +74,11 @@ class Checkpoint:
 
     def load_weights(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """All tensors in `dtype`, on the CPU. Raises `WeightsDamaged` for truncated files and values not finite."""
-        from safetensors import SafetensorError, safe_open
-
         weights: dict[str, torch.Tensor] = {}
         for file in self.weight_files():
-            try:
-                with safe_open(str(file), framework="pt") as tensors:
-                    for name in tensors.keys():  # noqa: SIM118 - not a mapping: safe_open has no __iter__
-                        weights[name] = tensors.get_tensor(name).to(dtype)
-            except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-                raise WeightsDamaged(
-                    f"{file.name} in {self.directory} is damaged or not complete ({error}).",
-                    remedy="Download or copy the model again.",
-                ) from error
+            with self._opened(file) as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - not a mapping: safe_open has no __iter__
+                    weights[name] = tensors.get_tensor(name).to(dtype)
         for name, tensor in weights.items():
             if not bool(torch.isfinite(tensor).all()):
                 raise WeightsDamaged(
@@ -92,6 +86,26 @@ class Checkpoint:
                     remedy="Download or copy the model again.",
                 )
         return weights
+
+    def check_files(self) -> None:
+        """Open every weight file without reading its tensors. Raises `ModelNotFound` or `WeightsDamaged` (a truncated
+        file is shorter than its header says)."""
+        for file in self.weight_files():
+            with self._opened(file):
+                pass
+
+    @contextmanager
+    def _opened(self, file: Path) -> Iterator[Any]:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(file), framework="pt") as tensors:
+                yield tensors
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+            raise WeightsDamaged(
+                f"{file.name} in {self.directory} is damaged or not complete ({error}).",
+                remedy="Download or copy the model again.",
+            ) from error
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:

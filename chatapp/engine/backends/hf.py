@@ -41,9 +41,7 @@ class TransformersModel:
 
         # The argument was renamed in transformers 5.
         dtype_argument = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
-        checkpoint.load_weights(
-            dtype
-        ).clear()  # the same checks of the files as on the fast path, before anything is built
+        checkpoint.check_files()
         try:
             model: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 str(checkpoint.directory), local_files_only=True, **{dtype_argument: dtype}

@@ -25,6 +25,8 @@ class ModelDrafter:
 
     def catch_up(self, prefix: list[int], cancelled: Callable[[], bool]) -> int:
         start = self._sequence.keep_common_prefix(prefix, len(prefix) - 1)
+        if len(prefix) > self._sequence.model.context_limit:
+            return 0  # there is no room for a proposal, so `propose` will give none
         missing = prefix[start:-1]
         if len(missing) > 1:
             self._sequence.feed(missing, cancelled)
