@@ -36,7 +36,8 @@ class Prompt:
     def __init__(self, tokenizer: Any, eos_ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self.eos_ids = frozenset(eos_ids)
-        self._specials = tuple(sorted(tokenizer.all_special_tokens, key=len, reverse=True))
+        # Every added token: role markers are often added without being listed among the special ones.
+        self._specials = tuple({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()})
         # The Rust tokenizer itself decodes ten times faster than the Python class around it.
         self._rust = tokenizer.backend_tokenizer if tokenizer.is_fast else None
         self._piece = lru_cache(maxsize=8192)(self._decode_one)
@@ -89,7 +90,10 @@ class Prompt:
         return str(rendered)
 
     def _ids(self, text: str, *, specials: bool) -> list[int]:
-        encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=not specials)
+        # Not verbose: the engine says by itself, with numbers, when a text is longer than the context.
+        encoded = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=not specials, verbose=False
+        )
         return [int(token) for token in encoded["input_ids"]]
 
     def decode(self, ids: Sequence[int]) -> str:
