@@ -153,8 +153,10 @@ install_torch() {
   elif "$venv/bin/python" -c "import importlib.metadata as m, sys; sys.exit(m.version('torch') != '$torch_version+cpu')" \
     2>/dev/null; then
     return 0
-  elif ! pip_install "torch==$torch_version+cpu"; then
-    say "pip's own sources have no CPU build of torch for this Python; trying PyTorch's"
+  elif offers_cpu_torch "$venv/bin/python"; then
+    pip_install "torch==$torch_version+cpu"
+  else
+    say "pip's own sources have no CPU build of torch for this Python; taking PyTorch's"
     pip_install --index-url https://download.pytorch.org/whl/cpu "torch==$torch_version+cpu" ||
       die "no CPU build of torch $torch_version could be had. With a network, start again; to take another build, set" \
         "CHATAPP_TORCH, for example: CHATAPP_TORCH=torch==$torch_version bash packaging/run"

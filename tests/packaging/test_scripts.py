@@ -1,0 +1,183 @@
+"""packaging/run and packaging/test: what they start, when they install, and that they recover."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ("packaging/run", "packaging/test", "packaging/setup.sh", ".ci/run")
+
+FAKE_PYTHON = """#!/usr/bin/env bash
+# Stands for .venv/bin/python: notes what it is asked, and does nothing.
+printf '%s\\n' "$*" >>"{log}"
+case "$*" in
+  "-m chatapp"*) printf 'started with:'; printf ' <%s>' "${{@:3}}"; printf '\\n' ;;
+  *"pip install"*) exit "${{FAKE_PIP_STATUS:-0}}" ;;
+  "-c import importlib.metadata"*) exit 1 ;;
+esac
+"""
+FAKE_BASE = """#!/usr/bin/env bash
+# Stands for python3: makes a .venv of the fake above.
+printf 'base: %s\\n' "$*" >>"{log}"
+if [[ "$1 $2" == "-m venv" ]]; then
+  mkdir -p "$3/bin"
+  cp "{python}" "$3/bin/python"
+fi
+"""
+
+
+class Clone:
+    """A clone in a folder with a space in its name, with a Python that only takes notes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "a clone"
+        self.log = folder / "asked.txt"
+        self.venv = self.root / ".venv"
+        (self.root / "packaging").mkdir(parents=True)
+        for name in ("packaging/run", "packaging/setup.sh", "packaging/constraints.txt", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.root / name)
+        python = _script(folder / "venv-python", FAKE_PYTHON.format(log=self.log))
+        self._base = _script(folder / "base-python", FAKE_BASE.format(log=self.log, python=python))
+        libraries = "".join(f"\\t{line.split()[0]} (libc6)\\n" for line in _libraries())
+        _script(folder / "bin" / "ldconfig", f"#!/bin/sh\nprintf '{libraries}'\n")
+        fonts = folder / ".fonts"
+        fonts.mkdir()
+        (fonts / "some.ttf").touch()
+        self._environment = {
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "CHATAPP_PYTHON": str(self._base),
+            "CHATAPP_TORCH": "torch==2.13.0",
+        }
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`packaging/run ARGUMENTS` from another folder; the notes of earlier runs are forgotten."""
+        self.log.write_text("")
+        return subprocess.run(
+            ["bash", str(self.root / "packaging" / "run"), *arguments],
+            cwd="/",
+            env=self._environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    @property
+    def asked(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+def _script(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def _only_base_tools(folder: Path) -> None:
+    """A system without apt-get, sudo and Python."""
+    for tool in ("bash", "dirname", "uname", "find", "readlink", "sha256sum", "flock"):
+        found = shutil.which(tool)
+        assert found is not None
+        (folder / tool).symlink_to(found)
+
+
+def _libraries() -> list[str]:
+    table = (ROOT / "packaging" / "setup.sh").read_text().split('libraries="\n')[1]
+    return table.split('\n"')[0].splitlines()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def test_first_start_installs_torch_first_and_passes_the_arguments(clone: Clone) -> None:
+    done = clone.run("bench", "a b")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "started with: <bench> <a b>\n"
+    installs = [line for line in clone.asked if "pip install" in line]
+    assert installs[0].endswith("torch==2.13.0")
+    assert installs[1].endswith(f"--editable {clone.root}")
+    assert all(str(clone.root / "packaging" / "constraints.txt") in line for line in installs)
+
+
+def test_second_start_only_starts(clone: Clone) -> None:
+    clone.run()
+    assert clone.run("--help").stdout == "started with: <--help>\n"
+    assert clone.asked == ["-m chatapp --help"]
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "packaging/constraints.txt"])
+def test_changed_requirements_install_again_in_the_same_environment(clone: Clone, name: str) -> None:
+    clone.run()
+    (clone.root / name).write_text("changed")
+    clone.run()
+    assert [line for line in clone.asked if "pip install" in line]
+    assert not [line for line in clone.asked if line.startswith("base: -m venv")]
+
+
+def test_moved_clone_installs_again(clone: Clone) -> None:
+    clone.run()
+    clone.root = clone.root.rename(clone.root.with_name("moved"))
+    clone.run()
+    assert [line for line in clone.asked if line.endswith(f"--editable {clone.root}")]
+
+
+def test_failed_installation_is_begun_again_from_nothing(clone: Clone) -> None:
+    failed = clone.run("models", FAKE_PIP_STATUS="1")
+    assert failed.returncode != 0
+    assert "started" not in failed.stdout
+    (clone.venv / "half-written").touch()
+    done = clone.run("models")
+    assert done.stdout == "started with: <models>\n"
+    assert "beginning again" in done.stderr
+    assert not (clone.venv / "half-written").exists()
+
+
+def test_an_environment_without_python_is_made_anew(clone: Clone) -> None:
+    clone.run()
+    (clone.venv / "bin" / "python").unlink()
+    assert clone.run("models").stdout == "started with: <models>\n"
+    assert any(line.startswith("base: -m venv") for line in clone.asked)
+
+
+def test_missing_libraries_without_apt_are_named(clone: Clone, tmp_path: Path) -> None:
+    _only_base_tools(tmp_path / "bin")
+    _script(tmp_path / "bin" / "ldconfig", "#!/bin/sh\nprintf '\\tlibGL.so.1 (libc6)\\n'\n")
+    done = clone.run(PATH=str(tmp_path / "bin"))
+    assert done.returncode == 1
+    assert "libxcb-cursor0" in done.stderr
+    assert "libgl1 " not in done.stderr
+    assert "no apt-get" in done.stderr
+
+
+def test_a_python_that_is_too_old_is_a_clear_error(clone: Clone, tmp_path: Path) -> None:
+    _only_base_tools(tmp_path / "bin")
+    old = _script(tmp_path / "old-python", "#!/bin/sh\nexit 1\n")
+    done = clone.run(PATH=str(tmp_path / "bin"), CHATAPP_PYTHON=str(old))
+    assert done.returncode == 1
+    assert "python3-venv" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not at hand")
+def test_scripts_are_clean() -> None:
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["packaging/run", "packaging/test", ".ci/run"])
+def test_scripts_can_be_started(name: str) -> None:
+    assert os.access(ROOT / name, os.X_OK)
+
+
+def test_ci_runs_what_a_person_runs() -> None:
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec bash packaging/test"
