@@ -1,0 +1,364 @@
+"""One block of text in lines: where every run stands, and how it is drawn. Qt's text layout is used here alone.
+
+Why a growing paragraph stays cheap. Laying out a paragraph costs time in proportion to its length, and a reply without
+line breaks is one paragraph. Lines are broken greedily, so text appended at the end can change the last line only. Each
+paragraph is therefore a list of fragments, each with a `QTextLayout` of its own; once a fragment has more than
+`OPEN_LINES` lines, all but its last two are settled for good and the next fragment begins behind them. An update lays
+out the last fragment again, never more (figures: `canvas`).
+
+Characters are code points outside and UTF-16 units inside; the conversion happens in `_Fragment` and nowhere else.
+This module must not know records, turns or scrolling.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QPainter, QPainterPath, QTextCharFormat, QTextLayout, QTextLine, QTextOption
+
+from chatapp.domain.palette import KIND_STYLES
+from chatapp.domain.tokens import TokenKind
+from chatapp.ui.transcript.flow import Block, Role, Run
+from chatapp.ui.transcript.graphemes import is_basic, utf16_offsets
+from chatapp.ui.transcript.style import Face, TranscriptStyle, with_alpha
+from chatapp.ui.transcript.underlines import add_underline, draw_underline
+
+OPEN_LINES = 10
+SETTLED_BEHIND = 2
+SLICE_CHARS = 4096
+TAB_CHARS = 4
+MIN_CELL_PX = 3.0
+
+_STRONG = re.compile(r"[^\W\d_]")
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The part of a run that stands in one line, from `left` to `right` px from the paragraph's left edge."""
+
+    run: Run
+    left: float
+    right: float
+
+
+@dataclass(slots=True)
+class Line:
+    """One line. `start`:`end` are characters of `Block.shown`; `top` is px from the paragraph's top.
+
+    `cells` cover every run of the line; `underlines` are made when the line is first drawn.
+    """
+
+    fragment: _Fragment
+    text_line: QTextLine
+    start: int
+    end: int
+    top: float
+    cells: list[Cell] = field(default_factory=list)
+    underlines: dict[TokenKind, QPainterPath] | None = None
+
+
+class _Fragment:
+    """A `QTextLayout` over `shown[start:]`, of which the first `line_count` lines count."""
+
+    def __init__(self, layout: QTextLayout, text: str, start: int) -> None:
+        self.layout = layout
+        self.start = start
+        self._units = None if is_basic(text) else utf16_offsets(text)
+
+    def unit(self, offset: int) -> int:
+        """UTF-16 offset in the layout of character `offset` of the block."""
+        local = offset - self.start
+        return local if self._units is None else self._units[local]
+
+    def offset(self, unit: int) -> int:
+        return self.start + (unit if self._units is None else bisect_right(self._units, unit) - 1)
+
+
+def _x_of(line: QTextLine, unit: int, edge: QTextLine.Edge = QTextLine.Edge.Leading) -> float:
+    # The binding returns x and the possibly adjusted position, and its stub says `object`.
+    return cast("tuple[float, int]", line.cursorToX(unit, edge))[0]
+
+
+class Paragraph:
+    """Lines of one block at one width. `width` and `style` are those of the last `lay_out`."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.lines: list[Line] = []
+        self.width = 0.0
+        self._face: Face | None = None
+        self._style: TranscriptStyle | None = None
+        self._right_to_left = False
+        self._mixed = False
+
+    @property
+    def height(self) -> float:
+        return (self._face.pitch if self._face else 0) * max(len(self.lines), 1)
+
+    @property
+    def natural_width(self) -> float:
+        return max((line.text_line.naturalTextWidth() for line in self.lines), default=0.0)
+
+    def lay_out(self, style: TranscriptStyle, face: Face, width: float, unchanged: int = 0) -> None:
+        """Break the block into lines; its first `unchanged` characters are as they were at the last call."""
+        if style is not self._style or face is not self._face or width != self.width:
+            self._style, self._face, self.width = style, face, width
+            unchanged = 0
+        self._find_direction(unchanged)
+        start = self._keep_settled(unchanged)
+        shown = self.block.shown
+        while True:
+            piece = shown[start : start + SLICE_CHARS]
+            whole = start + len(piece) == len(shown)
+            first = len(self.lines)
+            self._lay_out_piece(piece, start)
+            count = len(self.lines) - first
+            if whole and count <= OPEN_LINES:
+                break
+            keep = max(count - SETTLED_BEHIND, 1)
+            if not whole or keep < count:
+                start = self.lines[first + keep - 1].end
+                del self.lines[first + keep :]
+            if start >= len(shown):
+                break
+
+    def _find_direction(self, unchanged: int) -> None:
+        """Every fragment must agree on the direction: that of the block's first letter."""
+        shown = self.block.shown
+        if unchanged == 0:
+            strong = _STRONG.search(shown)
+            self._right_to_left = strong is not None and _RIGHT_TO_LEFT.match(strong[0]) is not None
+            self._mixed = False
+        self._mixed = self._mixed or _RIGHT_TO_LEFT.search(shown, max(unchanged - 1, 0)) is not None
+
+    def _keep_settled(self, unchanged: int) -> int:
+        """Drop the last fragment, and every other that a change behind `unchanged` can reach. Returns where to begin."""
+        while self.lines:
+            fragment = self.lines[-1].fragment
+            while self.lines and self.lines[-1].fragment is fragment:
+                self.lines.pop()
+            if fragment.start <= unchanged:
+                return fragment.start
+        return 0
+
+    def _lay_out_piece(self, piece: str, start: int) -> None:
+        assert self._style is not None
+        assert self._face is not None
+        layout = QTextLayout(piece, self._face.font)
+        option = QTextOption()
+        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        right = Qt.LayoutDirection.RightToLeft if self._right_to_left else Qt.LayoutDirection.LeftToRight
+        option.setTextDirection(right)
+        option.setTabStopDistance(TAB_CHARS * self._face.font.pixelSize() * 0.6)
+        layout.setTextOption(option)
+        layout.setCacheEnabled(True)
+        fragment = _Fragment(layout, piece, start)
+        layout.setFormats(list(self._formats(fragment, start + len(piece))))
+        layout.beginLayout()
+        while (text_line := layout.createLine()).isValid():
+            text_line.setLineWidth(self.width)
+            begin = fragment.offset(text_line.textStart())
+            end = fragment.offset(text_line.textStart() + text_line.textLength())
+            top = float(len(self.lines) * self._face.pitch)
+            text_line.setPosition(QPointF(0.0, self._face.baseline - text_line.ascent()))
+            self.lines.append(Line(fragment, text_line, begin, end, top))
+        layout.endLayout()
+        for line in self.lines:
+            if line.fragment is fragment:
+                line.cells = list(self._cells(line))
+
+    def _formats(self, fragment: _Fragment, end: int) -> Iterator[QTextLayout.FormatRange]:
+        """Colours of the runs; neighbours that look alike share a range, so that their letters are shaped together."""
+        looks: tuple[Role, TokenKind | None] | None = None
+        begin = fragment.start
+        for run in self._runs(fragment.start, end):
+            look = (run.role, run.kind)
+            if look != looks or run.role is Role.MARK:
+                if looks is not None:
+                    yield self._format(fragment, begin, max(run.shown_start, fragment.start), looks)
+                looks, begin = look, max(run.shown_start, fragment.start)
+        if looks is not None:
+            yield self._format(fragment, begin, end, looks)
+
+    def _format(
+        self, fragment: _Fragment, begin: int, end: int, look: tuple[Role, TokenKind | None]
+    ) -> QTextLayout.FormatRange:
+        assert self._style is not None
+        assert self._face is not None
+        role, kind = look
+        chars = QTextCharFormat()
+        if role is Role.MARK:
+            chars.setFont(self._face.mark_font)
+            chars.setForeground(with_alpha(self._style.tokens.accent, 1.0))
+        elif role is Role.LINE_END:
+            chars.setForeground(with_alpha(self._style.colour(kind), 0.7))
+        else:
+            chars.setForeground(self._style.colour(kind))
+        found = QTextLayout.FormatRange()
+        found.start = fragment.unit(begin)
+        found.length = fragment.unit(end) - fragment.unit(begin)
+        found.format = chars
+        return found
+
+    def _runs(self, start: int, end: int) -> Iterator[Run]:
+        """Runs that overlap `shown[start:end]`."""
+        runs = self.block.runs
+        first = max(bisect_right(runs, start, key=lambda run: run.shown_start) - 1, 0)
+        for index in range(first, len(runs)):
+            run = runs[index]
+            if run.shown_start >= end:
+                return
+            if run.shown_end > start:
+                yield run
+
+    def _cells(self, line: Line) -> Iterator[Cell]:
+        # Spaces at a soft line end hang out over the margin; only the block's own last spaces are shown.
+        last = line.end == len(self.block.shown)
+        limit = self.width if last else line.text_line.naturalTextWidth() + line.text_line.x()
+        for run in self._runs(line.start, line.end):
+            begin, end = max(run.shown_start, line.start), min(run.shown_end, line.end)
+            for left, right in self.extents(line, begin, end):
+                if self._right_to_left:
+                    yield Cell(run, left, right)
+                else:
+                    left = min(left, max(limit - MIN_CELL_PX, 0.0))
+                    yield Cell(run, left, max(min(right, limit), left))
+
+    def extents(self, line: Line, begin: int, end: int) -> list[tuple[float, float]]:
+        """Where `shown[begin:end]` stands in the line, left to right edges in px; several where directions mix."""
+        if begin >= end:
+            return []
+        text_line, fragment = line.text_line, line.fragment
+        if not self._mixed:
+            return [(_x_of(text_line, fragment.unit(begin)), _x_of(text_line, fragment.unit(end)))]
+        found: list[tuple[float, float]] = []
+        for offset in range(begin, end):
+            unit = fragment.unit(offset)
+            one, other = _x_of(text_line, unit), _x_of(text_line, unit, QTextLine.Edge.Trailing)
+            left, right = min(one, other), max(one, other)
+            if found and left <= found[-1][1] + 0.5 and right >= found[-1][0] - 0.5:
+                left, right = min(left, found[-1][0]), max(right, found[-1][1])
+                found.pop()
+            if right > left:
+                found.append((left, right))
+        return found
+
+    # --- where things are -------------------------------------------------------------------------------------------
+
+    def line_at(self, y: float) -> int:
+        """Index of the line at height `y`, the nearest one outside."""
+        assert self._face is not None
+        return min(max(int(y // self._face.pitch), 0), len(self.lines) - 1)
+
+    def cell_at(self, x: float, y: float) -> Cell | None:
+        """The cell under a point, None beside the text."""
+        if not self.lines or not 0 <= y < self.height:
+            return None
+        for cell in self.lines[self.line_at(y)].cells:
+            if cell.left <= x < max(cell.right, cell.left + MIN_CELL_PX):
+                return cell
+        return None
+
+    def source_at(self, x: float, y: float) -> int:
+        """The text offset nearest to a point: where a selection would begin."""
+        if not self.lines:
+            return self.block.start
+        line = self.lines[self.line_at(y)]
+        shown = line.fragment.offset(line.text_line.xToCursor(x))
+        return self.to_source(min(max(shown, line.start), line.end))
+
+    def to_source(self, shown: int) -> int:
+        for run in self._runs(shown, shown + 1):
+            return run.start + (shown - run.shown_start) if run.role is Role.TEXT else run.start
+        return self.block.end
+
+    def to_shown(self, offset: int) -> int:
+        """Where text character `offset` stands in `shown`; behind the marks that lie before it."""
+        for index in range(bisect_right(self.block.runs, offset, key=lambda run: run.start) - 1, -1, -1):
+            run = self.block.runs[index]
+            if run.role is Role.TEXT:
+                return min(run.shown_start + offset - run.start, run.shown_end)
+        return 0
+
+    def place_of(self, offset: int) -> tuple[float, float]:
+        """x and top of text character `offset`, px."""
+        if not self.lines:
+            return 0.0, 0.0
+        shown = self.to_shown(offset)
+        index = max(bisect_right(self.lines, shown, key=lambda line: line.start) - 1, 0)
+        line = self.lines[index]
+        return _x_of(line.text_line, line.fragment.unit(min(shown, line.end))), line.top
+
+    def spans(self, start: int, end: int) -> Iterator[QRectF]:
+        """Rectangles behind the text characters `start`:`end`."""
+        assert self._face is not None
+        begin, stop = self.to_shown(max(start, self.block.start)), self.to_shown(min(end, self.block.end))
+        for line in self.lines:
+            if line.end <= begin or line.start >= stop:
+                continue
+            for left, right in self.extents(line, max(begin, line.start), min(stop, line.end)):
+                yield QRectF(left, line.top, min(right, self.width) - left, self._face.pitch)
+
+    def token_rects(self, first: int, last: int) -> Iterator[QRectF]:
+        """The rectangle of every line's part of the tokens `first`..`last`."""
+        assert self._face is not None
+        for line in self.lines:
+            box: QRectF | None = None
+            for cell in line.cells:
+                if cell.run.role is not Role.MARK and first <= cell.run.token <= last:
+                    here = QRectF(cell.left, line.top, cell.right - cell.left, self._face.pitch)
+                    box = here if box is None else box.united(here)
+            if box is not None:
+                yield box
+
+    # --- drawing ----------------------------------------------------------------------------------------------------
+
+    def draw(self, painter: QPainter, origin: QPointF, top: float, bottom: float) -> None:
+        """Draw the lines between the heights `top` and `bottom` (px in the painter's system)."""
+        if not self.lines or self._style is None or self._face is None:
+            return
+        first = self.line_at(top - origin.y())
+        last = self.line_at(bottom - origin.y())
+        for line in self.lines[first : last + 1]:
+            at = QPointF(origin.x(), origin.y() + line.top)
+            self._draw_pills(painter, line, at)
+            line.text_line.draw(painter, at)
+            if line.underlines is None:
+                line.underlines = self._underlines(line)
+            painter.translate(at)
+            for kind, path in line.underlines.items():
+                draw_underline(
+                    painter, path, KIND_STYLES[kind].underline, with_alpha(self._style.kinds[kind], 0.8)
+                )
+            painter.translate(-at)
+
+    def _underlines(self, line: Line) -> dict[TokenKind, QPainterPath]:
+        assert self._face is not None
+        paths: dict[TokenKind, QPainterPath] = {}
+        y = self._face.baseline + round(self._face.font.pixelSize() * 0.3) - 0.2
+        for cell in line.cells:
+            kind = cell.run.kind
+            if kind is not None and cell.run.role is Role.TEXT and cell.right > cell.left:
+                path = paths.setdefault(kind, QPainterPath())
+                add_underline(path, KIND_STYLES[kind].underline, cell.left, cell.right, y)
+        return paths
+
+    def _draw_pills(self, painter: QPainter, line: Line, at: QPointF) -> None:
+        assert self._style is not None
+        assert self._face is not None
+        for cell in line.cells:
+            if cell.run.role is Role.MARK:
+                height = round(self._face.mark_font.pixelSize() * 1.55)
+                middle = self._face.baseline - self._face.mark_font.pixelSize() * 0.36
+                box = QRectF(cell.left + 1, round(middle - height / 2), cell.right - cell.left - 2, height)
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(with_alpha(self._style.tokens.accent_soft, 1.0))
+                painter.drawRoundedRect(box.translated(at), height / 2, height / 2)

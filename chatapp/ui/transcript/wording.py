@@ -1,0 +1,99 @@
+"""What the transcript says in words: how a reply ended, its numbers, the facts of one token. Knows no widget."""
+
+from __future__ import annotations
+
+from chatapp.domain.events import EndReason
+from chatapp.domain.metrics import run_metrics
+from chatapp.domain.palette import KIND_STYLES
+from chatapp.domain.record import RunRecord, TokenView
+from chatapp.domain.tokens import DraftedToken
+from chatapp.ui.text_hygiene import visible
+
+_CUT = {
+    EndReason.CANCELLED: "stopped",
+    EndReason.MAX_TOKENS: "max tokens reached",
+    EndReason.CONTEXT_FULL: "context full",
+}
+
+
+def cut_label(record: RunRecord) -> str:
+    """Why the reply is not whole; empty for a running or whole one."""
+    if record.ended is None or not record.partial:
+        return ""
+    if record.ended.reason is EndReason.FAILED:
+        return f"failed: {record.ended.error or 'no reason given'}"
+    return _CUT[record.ended.reason]
+
+
+def progress_label(record: RunRecord) -> str:
+    """What goes on before the first token."""
+    if record.started is None:
+        return "Waiting for the model"
+    progress = record.progress
+    if progress is None or not progress.total:
+        return "Reading the prompt"
+    return f"Reading the prompt · {progress.done:,} of {progress.total:,} tokens"
+
+
+def reply_summary(record: RunRecord) -> str:
+    """The line of numbers below a finished reply; numbers that do not exist are left out."""
+    metrics = run_metrics(record)
+    parts = [f"{metrics.tokens:,} token" + ("" if metrics.tokens == 1 else "s")]
+    if metrics.tpot_s is not None:
+        parts.append(f"TPOT {metrics.tpot_s * 1e3:.1f} ms")
+    if metrics.ttft_s is not None:
+        parts.append(f"TTFT {metrics.ttft_s:.2f} s")
+    if metrics.acceptance_rate is not None:
+        parts.append(f"{metrics.acceptance_rate:.0%} accepted".replace("%", " %"))
+    if metrics.mean_acceptance_length is not None and metrics.drafted:
+        parts.append(f"{metrics.mean_acceptance_length:.1f} tokens per step")
+    return "  ·  ".join(parts)
+
+
+def percent(probability: float) -> str:
+    """A probability for reading: more digits where it is small, never a rounded 0 or 100."""
+    value = probability * 100
+    if value >= 99.995:
+        return "100 %" if probability >= 1.0 else "> 99.99 %"
+    if value >= 10:
+        return f"{value:.1f} %"
+    if value >= 0.01:
+        return f"{value:.2g} %" if value < 1 else f"{value:.2f} %"
+    return "0 %" if value == 0 else "< 0.01 %"
+
+
+def token_facts(record: RunRecord, view: TokenView) -> list[tuple[str, str]]:
+    """Name and value of everything that is known of a token, for the card and for screen readers."""
+    step = record.steps[view.step]
+    token = view.token
+    facts = [("Token", f"{visible(token.text)}"), ("Id", str(token.id))]
+    if view.step == 0:
+        facts.append(("Step", "prefill"))
+    else:
+        place = f"position {view.position + 1} of k {step.window}"
+        facts.append(("Step", f"{view.step}, {place}"))
+    facts.append(("Target", percent(token.target_prob)))
+    if token.draft_prob is not None:
+        facts.append(("Draft", percent(token.draft_prob)))
+    if view.rejected is not None:
+        facts += _rejected_facts(view.rejected)
+    return facts
+
+
+def _rejected_facts(draft: DraftedToken) -> list[tuple[str, str]]:
+    facts = [("Draft wanted", visible(draft.text))]
+    target = "" if draft.target_prob is None else f", target {percent(draft.target_prob)}"
+    facts.append(("", f"draft {percent(draft.draft_prob)}{target}"))
+    if draft.draw is not None and draft.target_prob is not None and draft.draft_prob > 0:
+        ratio = min(draft.target_prob / draft.draft_prob, 1.0)
+        facts.append(("Draw", f"{draft.draw:.3f} ≥ {ratio:.3f}"))
+    elif draft.draw is not None:
+        facts.append(("Draw", f"{draft.draw:.3f}"))
+    return facts
+
+
+def spoken_token(record: RunRecord, view: TokenView) -> str:
+    """One sentence for screen readers."""
+    label = KIND_STYLES[view.kind].label
+    facts = "; ".join(f"{name} {value}".strip() for name, value in token_facts(record, view)[1:])
+    return f"{label} token {visible(view.token.text)}; {facts}"
