@@ -124,11 +124,11 @@ def combined_metrics(parts: Iterable[Metrics]) -> Metrics:
     return total
 
 
-def step_timings(record: RunRecord) -> list[StepTiming]:
-    """One entry per verify step (step 0 is TTFT, not TPOT, and is left out)."""
+def step_timings(record: RunRecord, since_step: int = 0) -> list[StepTiming]:
+    """One entry per verify step from `since_step` on (step 0 is TTFT, not TPOT, and is left out)."""
     timings: list[StepTiming] = []
-    first_token = 0
-    for step in record.steps:
+    first_token = sum(len(step.tokens) for step in record.steps[:since_step])
+    for step in record.steps[since_step:]:
         count = len(step.tokens)
         if step.index > 0 and count:
             duration_s = (step.ended_ns - step.started_ns) / NS_PER_S
