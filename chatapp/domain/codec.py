@@ -53,7 +53,7 @@ __all__ = [
 
 def _number(value: float) -> float | str:
     if math.isfinite(value):
-        return value
+        return float(value)  # a 1 in a float's place comes back as 1.0, and must be written alike
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 

@@ -24,11 +24,11 @@ def request_to_dict(request: GenerationRequest) -> JsonObject:
             for message in request.messages
         ],
         "sampling": {
-            "temperature": sampling.temperature,
+            "temperature": float(sampling.temperature),
             "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "min_p": sampling.min_p,
-            "repetition_penalty": sampling.repetition_penalty,
+            "top_p": float(sampling.top_p),
+            "min_p": float(sampling.min_p),
+            "repetition_penalty": float(sampling.repetition_penalty),
             "max_tokens": sampling.max_tokens,
             "seed": sampling.seed,
             "stop": [clean_text(stop) for stop in sampling.stop],

@@ -1,0 +1,1 @@
+"""The HTML export: one self-contained file without scripts and without network."""
