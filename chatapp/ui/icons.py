@@ -21,8 +21,7 @@ def _drawing(name: str) -> str:
 
 def tinted_pixmap(name: str, colour: str, size_px: int) -> QPixmap:
     """The drawing `name` in `colour`, `size_px` device-independent pixels square."""
-    screen = QGuiApplication.primaryScreen()
-    ratio = max(screen.devicePixelRatio(), 2.0) if screen is not None else 2.0
+    ratio = max(QGuiApplication.primaryScreen().devicePixelRatio(), 2.0)
     pixmap = QPixmap(round(size_px * ratio), round(size_px * ratio))
     pixmap.fill(Qt.GlobalColor.transparent)
     renderer = QSvgRenderer(QByteArray(_drawing(name).replace("currentColor", colour).encode()))

@@ -22,8 +22,9 @@ from chatapp.ui.theme import (
 
 
 def style_sheet(tokens: Tokens, scale: TypeScale) -> str:
-    parts = (_base, _labels, _frames, _buttons, _fields, _menus, _scrolling, _dialogs)
-    return "\n".join(part(tokens, scale) for part in parts)
+    coloured = (_frames, _buttons, _menus, _scrolling)
+    written = (_base, _labels, _fields, _dialogs)
+    return "\n".join([part(tokens, scale) for part in written] + [part(tokens) for part in coloured])
 
 
 def _icon_url(name: str, tokens: Tokens) -> str:
@@ -56,7 +57,7 @@ QLabel[role="token"] {{ background: {t.sunken}; border: 1px solid {t.border}; bo
 """
 
 
-def _frames(t: Tokens, s: TypeScale) -> str:
+def _frames(t: Tokens) -> str:
     return f"""
 QFrame[card="true"] {{ background: {t.surface}; border: 1px solid {t.border}; border-radius: {RADIUS_LARGE_PX}px; }}
 QFrame[card="header"] {{ background: {t.surface}; border: none; border-bottom: 1px solid {t.border}; }}
@@ -76,7 +77,7 @@ QProgressBar::chunk {{ background: {t.accent}; border-radius: 3px; }}
 """
 
 
-def _buttons(t: Tokens, s: TypeScale) -> str:
+def _buttons(t: Tokens) -> str:
     return f"""
 QPushButton, QToolButton {{ background: {t.surface}; color: {t.text}; border: 1px solid {t.border_strong};
   border-radius: {RADIUS_PX - 2}px; padding: {SPACE_1_PX + 1}px {SPACE_3_PX}px; }}
@@ -104,6 +105,12 @@ QToolButton[kind="plain"], QPushButton[kind="plain"] {{ background: transparent;
 QToolButton[kind="plain"]:hover, QPushButton[kind="plain"]:hover {{ background: {t.hover}; }}
 QToolButton[kind="plain"]:checked {{ background: {t.accent_soft}; }}
 QToolButton[kind="plain"]:focus, QPushButton[kind="plain"]:focus {{ border: 2px solid {t.focus}; padding: 3px; }}
+QPushButton[title="true"] {{ font-weight: 600; padding: 0 3px; text-align: left; }}
+QPushButton[title="true"]:focus {{ padding: 0 3px; }}
+QPushButton[kind="suggestion"] {{ background: {t.surface}; border: 1px solid {t.border};
+  border-radius: {RADIUS_PX}px; padding: 0; }}
+QPushButton[kind="suggestion"]:hover {{ border-color: {t.accent}; background: {t.surface}; }}
+QPushButton[kind="suggestion"]:focus {{ border: 2px solid {t.focus}; padding: 0; }}
 QToolButton[kind="plain"]::menu-indicator {{ image: none; }}
 QCheckBox {{ spacing: {SPACE_2_PX}px; color: {t.text}; background: transparent; padding: 2px; }}
 QCheckBox::indicator {{ width: 15px; height: 15px; border: 1px solid {t.border_strong}; border-radius: 4px;
@@ -137,7 +144,7 @@ QPlainTextEdit[kind="composer"] {{ background: transparent; color: {t.text}; bor
 """
 
 
-def _menus(t: Tokens, s: TypeScale) -> str:
+def _menus(t: Tokens) -> str:
     return f"""
 QMenuBar {{ background: {t.surface}; color: {t.text}; border: none; padding: 2px {SPACE_1_PX}px; }}
 QMenuBar::item {{ background: transparent; padding: {SPACE_1_PX}px {SPACE_2_PX}px;
@@ -154,8 +161,7 @@ QMenu::indicator:checked {{ image: url({_icon_url("menu-check", t)}); }}
 """
 
 
-
-def _scrolling(t: Tokens, s: TypeScale) -> str:
+def _scrolling(t: Tokens) -> str:
     return f"""
 QScrollArea {{ background: transparent; border: none; }}
 QScrollArea > QWidget > QWidget[page="true"] {{ background: transparent; }}

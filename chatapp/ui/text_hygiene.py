@@ -73,6 +73,8 @@ def _spelled(char: str) -> str:
     named = {"\n": "\\n", "\t": "\\t", "\r": "\\r", " ": "␣", "\\": "\\\\"}
     if char in named:
         return named[char]
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") or (char != " " and char.isspace()):
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") or (
+        char != " " and char.isspace()
+    ):
         return f"\\u{{{ord(char):x}}}"
     return char

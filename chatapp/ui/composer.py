@@ -1,0 +1,285 @@
+"""Where a person writes: a growing text box, large pastes as chips, the slider of k, the switch, Send or Stop.
+
+It never loses text: it is cleared by whoever took the message, never by itself. It must not know an engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QMimeData, QSize, Qt, Signal
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from chatapp.ui.icons import tinted_icon, tinted_pixmap
+from chatapp.ui.text_hygiene import visible
+from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, ThemedWidget, Tokens
+from chatapp.ui.widgets.card import label
+from chatapp.ui.widgets.toggle import ToggleSwitch
+from chatapp.ui.widgets.window_slider import WindowSlider
+
+MAX_LINES = 8
+CHIP_FROM_CHARS = 8_000
+"""From this length on a paste becomes a chip: laying out one paragraph of 1 MB blocks a window for seconds."""
+
+
+class PromptEdit(QPlainTextEdit):
+    """Enter sends, Shift+Enter breaks the line; grows with its text up to `MAX_LINES`."""
+
+    submitted = Signal()
+    large_paste = Signal(str)
+    focus_changed = Signal(bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "composer")
+        self.setPlaceholderText("Message the model…   Enter sends, Shift+Enter starts a new line")
+        self.setAccessibleName("Message")
+        self.setTabChangesFocus(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.document().setDocumentMargin(SPACE_1_PX)
+        self.textChanged.connect(self.fit)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+                self.insertPlainText("\n")
+                self.ensureCursorVisible()
+            else:
+                self.submitted.emit()
+            return
+        super().keyPressEvent(event)
+
+    def insertFromMimeData(self, source: QMimeData) -> None:
+        text = source.text()
+        if len(text) >= CHIP_FROM_CHARS:
+            self.large_paste.emit(text)
+        else:
+            self.insertPlainText(text)
+
+    def fit(self) -> None:
+        """Take the height of the text, within one and `MAX_LINES` lines."""
+        lines = min(max(round(self.document().size().height()), 1), MAX_LINES)
+        height = lines * self.fontMetrics().lineSpacing() + 2 * SPACE_1_PX + 4
+        if height != self.height():
+            self.setFixedHeight(height)
+        over = round(self.document().size().height()) > MAX_LINES
+        policy = Qt.ScrollBarPolicy.ScrollBarAsNeeded if over else Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        self.setVerticalScrollBarPolicy(policy)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.fit()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        self.focus_changed.emit(True)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.focus_changed.emit(False)
+
+
+class PasteChip(QFrame, ThemedWidget):
+    """One large paste, kept whole beside the box; `removed` carries the chip itself."""
+
+    removed = Signal(object)
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+        self.setProperty("card", "attachment")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(SPACE_2_PX, SPACE_1_PX, SPACE_1_PX, SPACE_1_PX)
+        row.setSpacing(SPACE_2_PX)
+        self._icon = QLabel()
+        row.addWidget(self._icon)
+        self.caption = label(f"Pasted text, {len(text):,} characters")
+        self.caption.setToolTip(f"Sent whole, after what is in the box.\nBegins: {visible(text, limit=120)}")
+        row.addWidget(self.caption)
+        self.close_button = QToolButton()
+        self.close_button.setProperty("kind", "plain")
+        self.close_button.setIconSize(QSize(14, 14))
+        self.close_button.setToolTip("Remove this paste")
+        self.close_button.setAccessibleName("Remove the pasted text")
+        self.close_button.clicked.connect(lambda: self.removed.emit(self))
+        row.addWidget(self.close_button)
+
+    def set_tokens(self, tokens: Tokens) -> None:
+        super().set_tokens(tokens)
+        self._icon.setPixmap(tinted_pixmap("clip", tokens.muted, 16))
+        self.close_button.setIcon(tinted_icon("close", tokens.muted, 14))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What stands in the composer: the box's text and the large pastes."""
+
+    typed: str
+    pastes: tuple[str, ...]
+
+    @property
+    def whole(self) -> str:
+        return "\n\n".join(part for part in (self.typed, *self.pastes) if part)
+
+
+class Composer(QFrame, ThemedWidget):
+    """`submitted` carries the whole text; `stop_requested`, `window_changed` (k) and `speculation_changed` (on)."""
+
+    submitted = Signal(str)
+    stop_requested = Signal()
+    window_changed = Signal(int)
+    speculation_changed = Signal(bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("card", "composer")
+        self._chips: list[PasteChip] = []
+        self._running = False
+        self._stopping = False
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(SPACE_3_PX, SPACE_2_PX, SPACE_3_PX, SPACE_2_PX)
+        rows.setSpacing(SPACE_1_PX)
+        self._chip_row = QHBoxLayout()
+        self._chip_row.setSpacing(SPACE_2_PX)
+        self._chip_row.addStretch(1)
+        rows.addLayout(self._chip_row)
+        self.edit = PromptEdit()
+        rows.addWidget(self.edit)
+        rows.addLayout(self._make_controls())
+        self.edit.submitted.connect(self._on_submitted)
+        self.edit.large_paste.connect(self.add_paste)
+        self.edit.focus_changed.connect(self._show_focus)
+        self.edit.textChanged.connect(self._show_button)
+        self._show_button()
+
+    def _make_controls(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(SPACE_4_PX)
+        self.speculation = ToggleSwitch("Speculation")
+        self.speculation.setChecked(True)
+        self.speculation.setToolTip(
+            "Let the draft propose tokens (Ctrl+D). Takes effect at the next verify step."
+        )
+        self.speculation.toggled.connect(self.speculation_changed)
+        row.addWidget(self.speculation)
+        caption = label("Window k", "muted")
+        row.addWidget(caption)
+        self.window_slider = WindowSlider()
+        self.window_slider.setMaximumWidth(360)
+        self.window_slider.setToolTip("Tokens that one pass of the target can yield (Ctrl+Up, Ctrl+Down)")
+        self.window_slider.valueChanged.connect(self.window_changed)
+        caption.setBuddy(self.window_slider)
+        row.addWidget(self.window_slider, 3)
+        row.addStretch(1)
+        self.button = QPushButton("Send")
+        self.button.setIconSize(QSize(18, 18))
+        self.button.setMinimumWidth(92)
+        self.button.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.button.clicked.connect(self._on_button)
+        row.addWidget(self.button, 0, Qt.AlignmentFlag.AlignVCenter)
+        return row
+
+    def draft(self) -> Draft:
+        return Draft(self.edit.toPlainText(), tuple(chip.text for chip in self._chips))
+
+    def set_draft(self, draft: Draft) -> None:
+        self.clear()
+        self.edit.setPlainText(draft.typed)
+        self.edit.moveCursor(self.edit.textCursor().MoveOperation.End)
+        for paste in draft.pastes:
+            self.add_paste(paste)
+
+    def put_text(self, text: str) -> None:
+        """Show `text` as if it had been pasted into an empty box."""
+        large = len(text) >= CHIP_FROM_CHARS
+        self.set_draft(Draft("" if large else text, (text,) if large else ()))
+
+    def is_empty(self) -> bool:
+        return not self._chips and self.edit.document().isEmpty()
+
+    def clear(self) -> None:
+        self.edit.clear()
+        for chip in list(self._chips):
+            self._remove(chip)
+
+    def add_paste(self, text: str) -> None:
+        chip = PasteChip(text)
+        chip.set_tokens(self.tokens)
+        chip.removed.connect(self._remove)
+        self._chips.append(chip)
+        self._chip_row.insertWidget(len(self._chips) - 1, chip)
+        self._show_button()
+
+    @property
+    def chips(self) -> tuple[PasteChip, ...]:
+        return tuple(self._chips)
+
+    def set_running(self, running: bool, *, stopping: bool = False) -> None:
+        self._running = running
+        self._stopping = stopping
+        self._show_button()
+
+    def set_can_speculate(self, can: bool, why_not: str = "") -> None:
+        for widget in (self.speculation, self.window_slider):
+            widget.setEnabled(can)
+            if not can:
+                widget.setToolTip(why_not)
+
+    def set_tokens(self, tokens: Tokens) -> None:
+        super().set_tokens(tokens)
+        self._show_button()
+
+    def _remove(self, chip: PasteChip) -> None:
+        self._chips.remove(chip)
+        self._chip_row.removeWidget(chip)
+        chip.setParent(None)
+        chip.deleteLater()
+        self._show_button()
+        self.edit.setFocus()
+
+    def _on_submitted(self) -> None:
+        self.submitted.emit(self.draft().whole)
+
+    def _on_button(self) -> None:
+        if self._running:
+            self.stop_requested.emit()
+        else:
+            self._on_submitted()
+        self.edit.setFocus()
+
+    def _show_button(self) -> None:
+        kind = "stop" if self._running else "primary"
+        words = ("Stopping…" if self._stopping else "Stop") if self._running else "Send"
+        enabled = not self._stopping if self._running else not self.is_empty()
+        soft = self.tokens.disabled
+        colour = self.tokens.danger if self._running else self.tokens.on_accent
+        self.button.setText(words)
+        self.button.setToolTip("Stop the reply (Esc)" if self._running else "Send the message (Enter)")
+        self.button.setEnabled(enabled)
+        looks = (kind, colour)
+        if self.button.property("looks") != looks:
+            self.button.setProperty("looks", looks)
+            self.button.setProperty("kind", kind)
+            name = "stop" if self._running else "send"
+            self.button.setIcon(tinted_icon(name, colour, 18, disabled=soft))
+            self.button.style().unpolish(self.button)
+            self.button.style().polish(self.button)
+
+    def _show_focus(self, focused: bool) -> None:
+        self.setProperty("focused", focused)
+        self.style().unpolish(self)
+        self.style().polish(self)

@@ -1,0 +1,289 @@
+"""The one place where widgets and controllers meet: every signal of the window's parts is connected here.
+
+It owns no state but the message that is on its way. It must not know a model, a file format or a database.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QGuiApplication
+
+from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady
+from chatapp.domain.events import EndReason
+from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
+from chatapp.domain.record import Conversation, RunRecord
+from chatapp.ui.composer import Draft
+from chatapp.ui.controllers.chat import ChatController, ChatState, RequestSettings
+from chatapp.ui.controllers.files import FileController
+from chatapp.ui.controllers.pair import PairController
+from chatapp.ui.dialogs.about_dialog import AboutDialog
+from chatapp.ui.dialogs.help_viewer import HelpViewer
+from chatapp.ui.dialogs.pair_dialog import PairDialog
+from chatapp.ui.main_window import MainWindow
+from chatapp.ui.widgets.banner import Severity
+
+NO_DRAFT = "This pair has no draft model: every token comes from the target."
+STATE_WORDS = {
+    ChatState.IDLE: "Ready",
+    ChatState.STARTING: "Reading the prompt…",
+    ChatState.RUNNING: "Writing…",
+    ChatState.STOPPING: "Stopping…",
+}
+
+
+class Desk(QObject):
+    """`reply_ended` carries the finished `RunRecord`, after the screen shows it."""
+
+    reply_ended = Signal(object)
+
+    def __init__(
+        self,
+        window: MainWindow,
+        chat: ChatController,
+        pairs: PairController,
+        files: FileController,
+        builtin: PairLocation,
+    ) -> None:
+        super().__init__(window)
+        self._window = window
+        self._chat = chat
+        self._pairs = pairs
+        self._files = files
+        self._builtin = builtin
+        self._on_its_way: Draft | None = None
+        self._guide: HelpViewer | None = None
+        self._connect_composer()
+        self._connect_chat()
+        self._connect_pairs()
+        self._connect_files()
+        self._connect_actions()
+        chat.set_window(window.composer.window_slider.value())
+        chat.set_speculation(window.composer.speculation.isChecked())
+        self._show_state(chat.state)
+
+    def _connect_composer(self) -> None:
+        composer = self._window.composer
+        composer.submitted.connect(self.submit)
+        composer.stop_requested.connect(self._chat.stop)
+        composer.window_changed.connect(self._chat.set_window)
+        composer.speculation_changed.connect(self._chat.set_speculation)
+        self._window.welcome.chosen.connect(self.send_text)
+        transcript, token = self._window.transcript, self._window.panel.token
+        transcript.token_hovered.connect(token.show_hovered)
+        transcript.token_selected.connect(token.show_selected)
+
+    def _connect_chat(self) -> None:
+        chat, panel = self._chat, self._window.panel
+        chat.conversation_replaced.connect(self._window.show_conversation)
+        chat.turn_begun.connect(self._show_turn)
+        chat.record_changed.connect(self._window.transcript.record_changed)
+        chat.record_changed.connect(panel.speed.record_changed)
+        chat.record_changed.connect(panel.plot.record_changed)
+        chat.record_changed.connect(self._show_prefill)
+        chat.run_ended.connect(self._on_run_ended)
+        chat.state_changed.connect(self._show_state)
+        chat.taken.connect(self._on_taken)
+        chat.refused.connect(self._on_refused)
+        chat.failed.connect(self._on_failed)
+        chat.noticed.connect(lambda text: self._window.banner.show_message(Severity.WARNING, text))
+
+    def _connect_pairs(self) -> None:
+        self._pairs.progressed.connect(self._show_progress)
+        self._pairs.loaded.connect(self._show_pair)
+        self._pairs.failed.connect(self._on_load_failed)
+        self._window.header.pair_clicked.connect(self.ask_pair)
+
+    def _connect_files(self) -> None:
+        self._files.exported.connect(self._on_exported)
+        self._files.opened.connect(self._on_opened)
+        self._files.failed.connect(self._window.banner.show_error)
+
+    def _connect_actions(self) -> None:
+        acts, composer = self._window.actions_, self._window.composer
+        acts.new_chat.triggered.connect(self.new_chat)
+        acts.open_record.triggered.connect(self._files.ask_open)
+        acts.export.triggered.connect(self._files.ask_export)
+        acts.open_pair.triggered.connect(self.ask_pair)
+        acts.quit.triggered.connect(self._window.close)
+        acts.copy_reply.triggered.connect(self._copy_reply)
+        acts.send.triggered.connect(lambda: self.submit(composer.draft().whole))
+        acts.stop.triggered.connect(self._chat.stop)
+        acts.speculation.setChecked(composer.speculation.isChecked())
+        acts.speculation.toggled.connect(composer.speculation.setChecked)
+        composer.speculation.toggled.connect(acts.speculation.setChecked)
+        acts.window_up.triggered.connect(lambda: composer.window_slider.step_by(1))
+        acts.window_down.triggered.connect(lambda: composer.window_slider.step_by(-1))
+        acts.guide.triggered.connect(self._show_guide)
+        acts.about.triggered.connect(self._show_about)
+
+    # Sending
+
+    def submit(self, text: str) -> None:
+        """Send `text`, which stands in the composer and stays there until the engine has taken it."""
+        if self._pairs.info is None:
+            self._on_refused(
+                EngineNotReady(
+                    "The pair is still loading." if self._pairs.loading else "No pair is loaded.",
+                    kept="Your text is still in the box.",
+                    remedy="Send it once the header says Ready."
+                    if self._pairs.loading
+                    else "Open one with Ctrl+P.",
+                )
+            )
+            return
+        pending = self._window.panel.sampling.pending_error()
+        if pending is not None:
+            pending.kept = "Your text is still in the box."
+            pending.remedy = "Correct it in the Sampling panel."
+            self._window.actions_.panel.setChecked(True)
+            self._window.panel.show_page(1)
+            self._on_refused(pending)
+            return
+        sampling = self._window.sampling
+        sampling.before_request()
+        self._on_its_way = self._window.composer.draft()
+        self._window.banner.clear()
+        self._chat.submit(text, RequestSettings(sampling.settings, sampling.acceptor, sampling.system_prompt))
+
+    def send_text(self, text: str) -> None:
+        """Put `text` into an empty box and send it; a box that is in use is left alone."""
+        if self._window.composer.is_empty():
+            self._window.composer.put_text(text)
+        self._window.composer.edit.setFocus()
+        self.submit(self._window.composer.draft().whole)
+
+    def _on_taken(self) -> None:
+        """Clear what was sent, and keep what was typed since."""
+        sent, composer = self._on_its_way, self._window.composer
+        self._on_its_way = None
+        now = composer.draft()
+        if sent is None:
+            return
+        if now == sent:
+            composer.clear()
+        elif now.typed.startswith(sent.typed) and now.pastes == sent.pastes:
+            composer.set_draft(Draft(now.typed[len(sent.typed) :].lstrip("\n"), ()))
+
+    def _on_refused(self, error: ChatappError) -> None:
+        self._window.banner.show_error(error)
+        self._window.composer.edit.setFocus()
+
+    def _on_failed(self, error: ChatappError, prompt: str) -> None:
+        if self._window.composer.is_empty():
+            self._window.composer.put_text(prompt)
+            error.kept = f"{error.kept} Your message is back in the box."
+        self._window.banner.show_error(error)
+
+    # Showing
+
+    def _show_turn(self, prompt: str, record: RunRecord) -> None:
+        self._window.pages.setCurrentWidget(self._window.transcript)
+        self._window.transcript.begin_turn(prompt, record)
+        self._window.show_records(self._chat.conversation)
+
+    def _show_prefill(self) -> None:
+        record = self._chat.records[-1]
+        progress = record.progress
+        if record.steps or progress is None or self._chat.state is not ChatState.RUNNING:
+            if self._chat.state is ChatState.RUNNING and record.steps:
+                self._window.header.show_state(STATE_WORDS[ChatState.RUNNING])
+            return
+        fraction = progress.done / max(progress.total, 1)
+        words = f"Reading the prompt, {progress.done:,} of {progress.total:,} tokens"
+        self._window.header.show_loading("", LoadProgress(fraction, words))
+
+    def _on_run_ended(self, record: RunRecord) -> None:
+        if record.ended is not None and record.ended.reason is EndReason.CONTEXT_FULL:
+            self._window.banner.show_message(
+                Severity.WARNING,
+                "The model's context is full: the reply ends here.",
+                "Start a new chat (Ctrl+N) to go on.",
+            )
+        self.reply_ended.emit(record)
+
+    def _show_state(self, state: ChatState) -> None:
+        busy = state is not ChatState.IDLE
+        self._window.composer.set_running(busy, stopping=state is ChatState.STOPPING)
+        self._window.actions_.stop.setEnabled(busy)
+        if self._pairs.info is not None and not self._pairs.loading:
+            self._window.header.show_state(STATE_WORDS[state])
+
+    def _copy_reply(self) -> None:
+        text = self._chat.records[-1].text if self._chat.records else ""
+        if not text:
+            self._window.banner.show_message(Severity.INFO, "There is no reply to copy yet.")
+            return
+        QGuiApplication.clipboard().setText(text)
+        self._window.banner.show_message(Severity.INFO, "The last reply is on the clipboard.")
+
+    # Pairs
+
+    def ask_pair(self) -> None:
+        if self._refused_while_busy() or self._pairs.loading:
+            return
+        dialog = PairDialog(self._builtin, self._window)
+        dialog.chosen.connect(self._pairs.load)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _show_progress(self, name: str, progress: LoadProgress) -> None:
+        self._window.header.show_loading(name, progress)
+
+    def _show_pair(self, info: PairInfo) -> None:
+        composer, capabilities = self._window.composer, info.capabilities
+        self._window.header.show_pair(info)
+        composer.window_slider.set_stops(capabilities.windows)
+        composer.set_can_speculate(capabilities.can_speculate, NO_DRAFT)
+        for action in (
+            self._window.actions_.speculation,
+            self._window.actions_.window_up,
+            self._window.actions_.window_down,
+        ):
+            action.setEnabled(capabilities.can_speculate)
+        self._window.panel.sampling.acceptor.set_acceptors(capabilities.acceptors)
+
+    def _on_load_failed(self, error: ChatappError) -> None:
+        if not error.remedy:
+            error.remedy = "Open another pair (Ctrl+P)."
+        self._window.header.show_state("Ready" if self._pairs.info is not None else "No pair loaded")
+        self._window.banner.show_error(error)
+
+    # Files and windows
+
+    def new_chat(self) -> None:
+        if self._refused_while_busy():
+            return
+        self._window.banner.clear()
+        self._chat.new_chat()
+        self._window.composer.edit.setFocus()
+
+    def _on_opened(self, conversation: Conversation, path: Path) -> None:
+        if self._refused_while_busy():
+            return
+        self._chat.show_conversation(conversation)
+        self._window.banner.show_message(
+            Severity.INFO, f"Opened {path.name}.", "You can read on and continue the chat from here."
+        )
+
+    def _on_exported(self, path: Path) -> None:
+        self._window.banner.show_message(Severity.INFO, f"Exported to {path.name}.", str(path.parent))
+
+    def _refused_while_busy(self) -> bool:
+        if self._chat.state is ChatState.IDLE:
+            return False
+        self._window.banner.show_error(EngineBusy("A reply is still running.", remedy="Stop it first (Esc)."))
+        return True
+
+    def _show_guide(self) -> None:
+        if self._guide is None:
+            self._guide = HelpViewer(self._window)
+        self._guide.show()
+        self._guide.raise_()
+        self._guide.activateWindow()
+
+    def _show_about(self) -> None:
+        dialog = AboutDialog(self._window)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()

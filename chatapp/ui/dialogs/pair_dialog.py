@@ -1,0 +1,134 @@
+"""Choose another pair: the target's directory, and the draft's or none. It must not read a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from chatapp.domain.ports import PairLocation
+from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, SPACE_6_PX
+from chatapp.ui.widgets.card import label
+
+MIN_WIDTH_PX = 560
+
+
+def pair_name(target: Path, draft: Path | None) -> str:
+    """A pair is called by its directories' names."""
+    return f"{target.name} + {draft.name}" if draft is not None else f"{target.name}, no draft"
+
+
+class PairDialog(QDialog):
+    """`chosen` carries a `PairLocation`."""
+
+    chosen = Signal(object)
+
+    def __init__(self, builtin: PairLocation, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._builtin = builtin
+        self.setWindowTitle("Open pair")
+        self.setMinimumWidth(MIN_WIDTH_PX)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(SPACE_6_PX, SPACE_6_PX, SPACE_6_PX, SPACE_4_PX)
+        rows.setSpacing(SPACE_3_PX)
+        rows.addWidget(label("Open pair", "title"))
+        rows.addWidget(
+            label(
+                "Two model directories in the Hugging Face layout, with the same vocabulary. "
+                "The pair in use stays loaded until the new one is ready.",
+                "muted",
+                wrap=True,
+            )
+        )
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(SPACE_2_PX)
+        grid.setVerticalSpacing(SPACE_2_PX)
+        self.target = self._add_row(grid, 0, "Target", "the large model, whose text it is")
+        self.draft = self._add_row(grid, 1, "Draft", "the small model that proposes; empty: no speculation")
+        rows.addLayout(grid)
+        self._problem = label("", "error", wrap=True)
+        rows.addWidget(self._problem)
+        rows.addLayout(self._make_buttons())
+        self.target.setFocus()
+
+    def _add_row(self, grid: QGridLayout, row: int, name: str, hint: str) -> QLineEdit:
+        caption = label(name)
+        edit = QLineEdit()
+        edit.setPlaceholderText(hint)
+        edit.setAccessibleName(f"{name} directory")
+        edit.textChanged.connect(lambda: self._problem.setText(""))
+        caption.setBuddy(edit)
+        browse = QPushButton("Browse…")
+        browse.setAccessibleName(f"Browse for the {name.lower()} directory")
+        browse.setAutoDefault(False)
+        browse.clicked.connect(lambda: self._browse(edit, f"{name} directory"))
+        grid.addWidget(caption, row, 0)
+        grid.addWidget(edit, row, 1)
+        grid.addWidget(browse, row, 2)
+        return edit
+
+    def _make_buttons(self) -> QHBoxLayout:
+        buttons = QHBoxLayout()
+        buttons.setSpacing(SPACE_2_PX)
+        self.use_builtin = QPushButton("Use the built-in pair")
+        self.use_builtin.setAutoDefault(False)
+        self.use_builtin.clicked.connect(lambda: self._finish(self._builtin))
+        buttons.addWidget(self.use_builtin)
+        buttons.addStretch(1)
+        cancel = QPushButton("Cancel")
+        cancel.setAutoDefault(False)
+        cancel.clicked.connect(self.reject)
+        buttons.addWidget(cancel)
+        self.open_button = QPushButton("Open")
+        self.open_button.setProperty("kind", "primary")
+        self.open_button.setDefault(True)
+        self.open_button.clicked.connect(self._on_open)
+        buttons.addWidget(self.open_button)
+        return buttons
+
+    @property
+    def problem(self) -> str:
+        return self._problem.text()
+
+    def _browse(self, edit: QLineEdit, title: str) -> None:
+        dialog = QFileDialog(self, title, edit.text() or str(Path.home()))
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly, True)
+        dialog.fileSelected.connect(edit.setText)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _on_open(self) -> None:
+        target = self._directory(self.target, "target")
+        if target is None:
+            return
+        draft: Path | None = None
+        if self.draft.text().strip():
+            draft = self._directory(self.draft, "draft")
+            if draft is None:
+                return
+        self._finish(PairLocation(pair_name(target, draft), target, draft))
+
+    def _directory(self, edit: QLineEdit, name: str) -> Path | None:
+        text = edit.text().strip()
+        path = Path(text).expanduser()
+        if text and path.is_dir():
+            return path.resolve()
+        what = f"There is no directory “{text}”." if text else f"Choose the {name}'s directory."
+        self._problem.setText(what)
+        edit.setFocus()
+        return None
+
+    def _finish(self, pair: PairLocation) -> None:
+        self.accept()
+        self.chosen.emit(pair)

@@ -1,0 +1,160 @@
+"""The bar on top: which pair runs where, how far loading is, and the two buttons for theme and panel.
+
+It must not know an engine; it is told what to show.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal, SignalInstance
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from chatapp.domain.events import Environment
+from chatapp.domain.ports import LoadProgress, PairInfo
+from chatapp.ui import numbers
+from chatapp.ui.icons import tinted_icon, tinted_pixmap
+from chatapp.ui.text_hygiene import visible
+from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, ThemedWidget, Tokens
+from chatapp.ui.widgets.card import label
+
+PROGRESS_STEPS = 1000
+PROGRESS_WIDTH_PX = 180
+LOGO_PX = 30
+DTYPE_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class HeaderBar(QFrame, ThemedWidget):
+    """`pair_clicked` asks for another pair; `theme_clicked` and `panel_clicked` are the buttons on the right."""
+
+    pair_clicked = Signal()
+    theme_clicked = Signal()
+    panel_clicked = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("card", "header")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(SPACE_4_PX, SPACE_2_PX, SPACE_3_PX, SPACE_2_PX)
+        row.setSpacing(SPACE_3_PX)
+        logo = QLabel()
+        logo.setPixmap(tinted_pixmap("chatapp", "#ffffff", LOGO_PX))
+        row.addWidget(logo)
+        row.addLayout(self._make_names())
+        self._chips: dict[str, QLabel] = {
+            name: label("", "chip") for name in ("device", "dtype", "threads", "context")
+        }
+        for chip in self._chips.values():
+            chip.hide()
+            row.addWidget(chip)
+        row.addStretch(1)
+        self._state = label("", "caption")
+        self._state.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(self._state)
+        self._progress = QProgressBar()
+        self._progress.setRange(0, PROGRESS_STEPS)
+        self._progress.setTextVisible(False)
+        self._progress.setFixedWidth(PROGRESS_WIDTH_PX)
+        self._progress.setAccessibleName("Loading")
+        self._progress.hide()
+        row.addWidget(self._progress)
+        self._theme = self._tool_button("Switch between light and dark", self.theme_clicked)
+        self._panel = self._tool_button("Show or hide the side panel (F9)", self.panel_clicked)
+        row.addWidget(self._theme)
+        row.addWidget(self._panel)
+
+    def _make_names(self) -> QVBoxLayout:
+        lines = QVBoxLayout()
+        lines.setSpacing(0)
+        self._name = QPushButton("No pair loaded")
+        self._name.setProperty("kind", "plain")
+        self._name.setProperty("title", "true")
+        self._name.setCursor(Qt.CursorShape.PointingHandCursor)
+        self._name.setToolTip("Open another pair (Ctrl+P)")
+        self._name.setAccessibleName("Loaded pair; opens another one")
+        self._name.clicked.connect(self.pair_clicked)
+        self._detail = label("", "caption")
+        self._detail.setContentsMargins(5, 0, 0, 0)
+        lines.addWidget(self._name, 0, Qt.AlignmentFlag.AlignLeft)
+        lines.addWidget(self._detail)
+        self._detail.hide()
+        return lines
+
+    def _tool_button(self, tip: str, clicked: SignalInstance) -> QToolButton:
+        button = QToolButton()
+        button.setProperty("kind", "plain")
+        button.setIconSize(QSize(20, 20))
+        button.setToolTip(tip)
+        button.setAccessibleName(tip)
+        button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        button.clicked.connect(clicked)
+        return button
+
+    @property
+    def state_text(self) -> str:
+        return self._state.text()
+
+    @property
+    def pair_text(self) -> str:
+        return self._name.text()
+
+    def show_loading(self, name: str, progress: LoadProgress) -> None:
+        self._state.setText(progress.message)
+        self._progress.setValue(round(progress.fraction * PROGRESS_STEPS))
+        self._progress.show()
+        if self._name.text() == "No pair loaded":
+            self._name.setText(visible(name))
+
+    def show_pair(self, info: PairInfo) -> None:
+        self._name.setText(_shown_name(info.location.name))
+        self.show_environment(info.environment)
+        self.show_state("Ready")
+
+    def show_environment(self, environment: Environment) -> None:
+        target, draft = environment.target, environment.draft
+        words = [f"target {numbers.parameter_count(target.parameters)}"]
+        words.append(f"draft {numbers.parameter_count(draft.parameters)}" if draft else "no draft")
+        if environment.simulated:
+            words.append("simulated")
+        self._detail.setText(" · ".join(words))
+        self._detail.setToolTip(f"target: {target.name}" + (f"\ndraft: {draft.name}" if draft else ""))
+        self._detail.show()
+        threads = f"{environment.threads} thread" + ("" if environment.threads == 1 else "s")
+        values = {
+            "device": (environment.device, f"Backend {environment.backend} on {environment.device}"),
+            "dtype": (DTYPE_SHORT.get(target.dtype, target.dtype), f"Numbers of the target: {target.dtype}"),
+            "threads": (threads, "Compute threads of the engine"),
+            "context": (f"{environment.context_limit:,} ctx", "Context limit, in tokens"),
+        }
+        for name, (text, tip) in values.items():
+            self._chips[name].setText(text)
+            self._chips[name].setToolTip(tip)
+            self._chips[name].show()
+
+    def show_state(self, text: str) -> None:
+        """A word or two, and no bar."""
+        self._state.setText(text)
+        self._progress.hide()
+
+    def set_narrow(self, narrow: bool) -> None:
+        """In a narrow window the less important chips give way."""
+        for name in ("threads", "context"):
+            chip = self._chips[name]
+            chip.setVisible(bool(chip.text()) and not narrow)
+
+    def set_tokens(self, tokens: Tokens) -> None:
+        super().set_tokens(tokens)
+        self._theme.setIcon(tinted_icon("theme", tokens.muted, 20))
+        self._panel.setIcon(tinted_icon("panel", tokens.muted, 20))
+
+
+def _shown_name(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 60 else visible(name, limit=60)

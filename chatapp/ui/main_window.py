@@ -1,0 +1,182 @@
+"""The window: header on top, chat column in the middle, side panel on the right. Layout and looks only.
+
+What happens when something is pressed is decided by `controllers.desk.Desk`; this module must not know a port.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
+
+from chatapp.domain.record import Conversation
+from chatapp.ui.actions import WindowActions
+from chatapp.ui.composer import Composer
+from chatapp.ui.header_bar import HeaderBar
+from chatapp.ui.icons import app_icon
+from chatapp.ui.panels.sampling.model import SamplingModel
+from chatapp.ui.settings import WindowSettings
+from chatapp.ui.side_panel import SidePanel
+from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, ThemeChoice, Tokens, themed_children
+from chatapp.ui.theme_manager import ThemeManager
+from chatapp.ui.transcript import TranscriptView
+from chatapp.ui.welcome import Welcome
+from chatapp.ui.widgets.banner import Banner
+
+START_SIZE = QSize(1280, 800)
+LEAST_SIZE = QSize(760, 480)
+NARROW_PX = 1080
+COLUMN_MAX_PX = 960
+
+
+class MainWindow(QMainWindow):
+    """`closing` fires once, when the window is about to go; whoever runs the application ends it then."""
+
+    closing = Signal()
+
+    def __init__(self, theme: ThemeManager, settings: WindowSettings) -> None:
+        super().__init__()
+        self._theme = theme
+        self._settings = settings
+        self.setWindowTitle("chatapp")
+        self.setWindowIcon(app_icon())
+        self.setMinimumSize(LEAST_SIZE)
+        self.sampling = SamplingModel(self)
+        self.actions_ = WindowActions(self)
+        self.header = HeaderBar()
+        self.transcript = TranscriptView()
+        self.welcome = Welcome()
+        self.banner = Banner()
+        self.composer = Composer()
+        self.panel = SidePanel(self.sampling, theme.scale)
+        self._lay_out()
+        self._connect_view_actions()
+        self.restore_settings()
+        theme.changed.connect(self._show_theme)
+        self._show_theme(theme.tokens)
+        self.composer.edit.setFocus()
+
+    def _lay_out(self) -> None:
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.welcome)
+        self.pages.addWidget(self.transcript)
+        lower = QVBoxLayout()
+        lower.setContentsMargins(SPACE_3_PX, 0, SPACE_3_PX, SPACE_3_PX)
+        lower.setSpacing(SPACE_2_PX)
+        lower.addWidget(self.banner)
+        lower.addWidget(self.composer)
+        held = QWidget()
+        held.setLayout(lower)
+        held.setMaximumWidth(COLUMN_MAX_PX)
+        centred = QHBoxLayout()
+        centred.setContentsMargins(0, 0, 0, 0)
+        centred.addStretch(1)
+        centred.addWidget(held, 1000)
+        centred.addStretch(1)
+        column = QVBoxLayout()
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE_2_PX)
+        column.addWidget(self.pages, 1)
+        column.addLayout(centred)
+        middle = QHBoxLayout()
+        middle.setContentsMargins(0, 0, 0, 0)
+        middle.setSpacing(0)
+        middle.addLayout(column, 1)
+        middle.addWidget(self.panel)
+        central = QWidget()
+        rows = QVBoxLayout(central)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(0)
+        rows.addWidget(self.header)
+        rows.addLayout(middle, 1)
+        self.setCentralWidget(central)
+
+    def _connect_view_actions(self) -> None:
+        for choice, action in self.actions_.themes.items():
+            action.triggered.connect(lambda _=False, chosen=choice: self.choose_theme(chosen))
+        self.actions_.legend.toggled.connect(self.transcript.set_legend_visible)
+        self.actions_.panel.toggled.connect(self.panel.setVisible)
+        self.header.panel_clicked.connect(self.actions_.panel.toggle)
+        self.header.theme_clicked.connect(self._flip_theme)
+
+    def restore_settings(self) -> None:
+        """Take what the last session left; the first time panel and legend are shown."""
+        kept = self._settings
+        self.actions_.themes[self._theme.choice].setChecked(True)
+        self.actions_.legend.setChecked(kept.flag("view/legend", True))
+        self.transcript.set_legend_visible(self.actions_.legend.isChecked())
+        self.actions_.panel.setChecked(kept.flag("view/panel", True))
+        self.panel.setVisible(self.actions_.panel.isChecked())
+        self.resize(START_SIZE)
+        if kept.geometry is not None:
+            self.restoreGeometry(kept.geometry)
+        self.composer.window_slider.setValue(kept.window)
+        self.composer.speculation.setChecked(kept.flag("run/speculation", True))
+        if kept.sampling is not None:
+            self.sampling.set_settings(kept.sampling)
+        self.sampling.set_keep_seed(kept.flag("run/keep_seed", False))
+        self.sampling.set_acceptor(kept.text("run/acceptor", self.sampling.acceptor))
+        self.sampling.set_system_prompt(kept.text("run/system_prompt"))
+        self.panel.token.set_folded(kept.flag("view/token_folded", False))
+
+    def save_settings(self) -> None:
+        kept = self._settings
+        kept.theme = self._theme.choice
+        kept.geometry = self.saveGeometry()
+        kept.set_flag("view/legend", self.actions_.legend.isChecked())
+        kept.set_flag("view/panel", self.actions_.panel.isChecked())
+        kept.set_flag("view/token_folded", self.panel.token.is_folded)
+        kept.window = self.composer.window_slider.value()
+        kept.set_flag("run/speculation", self.composer.speculation.isChecked())
+        kept.sampling = self.sampling.settings
+        kept.set_flag("run/keep_seed", self.sampling.keep_seed)
+        kept.set_text("run/acceptor", self.sampling.acceptor)
+        kept.set_text("run/system_prompt", self.sampling.system_prompt)
+        kept.sync()
+
+    def choose_theme(self, choice: ThemeChoice) -> None:
+        self.actions_.themes[choice].setChecked(True)
+        self._theme.set_choice(choice)
+
+    def _flip_theme(self) -> None:
+        dark = self._theme.tokens.theme.value == ThemeChoice.DARK.value
+        self.choose_theme(ThemeChoice.LIGHT if dark else ThemeChoice.DARK)
+
+    def _show_theme(self, tokens: Tokens) -> None:
+        for child in themed_children(self):
+            child.set_tokens(tokens)
+        self.transcript.set_theme(tokens.theme)
+        self.panel.plot.set_theme(tokens.theme)
+
+    def show_conversation(self, conversation: Conversation) -> None:
+        """Project `conversation` onto transcript, plot and numbers."""
+        self.transcript.set_conversation(conversation)
+        self.panel.token.clear()
+        self.show_records(conversation)
+        self.pages.setCurrentWidget(self.transcript if conversation.turns else self.welcome)
+
+    def show_records(self, conversation: Conversation) -> None:
+        records = [turn.record for turn in conversation.turns]
+        self.panel.speed.set_records(records)
+        self.panel.plot.set_records(records)
+        self.setWindowTitle(f"{conversation.title} — chatapp" if conversation.turns else "chatapp")
+
+    def bring_to_front(self) -> None:
+        """A second start asks for this."""
+        if self.isMinimized():
+            self.showNormal()
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.header.set_narrow(event.size().width() < NARROW_PX)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.save_settings()
+        for child in self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            if child.isWindow():
+                child.close()
+        event.accept()
+        self.closing.emit()

@@ -1,0 +1,157 @@
+"""The slider of k: ticks with numbers, and the value in a bubble that is the handle. Snaps to the stops it is given.
+
+It must not know an engine; the stops come from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QSlider, QWidget
+
+from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW, SLIDER_MIN_WINDOW
+from chatapp.ui.theme import ThemedWidget, number_font
+
+HANDLE_WIDTH_PX = 28
+HANDLE_HEIGHT_PX = 22
+TRACK_PX = 4
+TICK_LABEL_PX = 10
+LABEL_SPACE_PX = 14
+LABELLED = (2, 4, 6, 8, 10, 12, 14, 16)
+
+
+class WindowSlider(QSlider, ThemedWidget):
+    """Chooses k. Arrow keys go to the neighbouring stop, Home and End to the ends, a click on the track goes there."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(Qt.Orientation.Horizontal, parent)
+        self._stops: tuple[int, ...] = tuple(range(SLIDER_MIN_WINDOW, MAX_WINDOW + 1))
+        self.setRange(SLIDER_MIN_WINDOW, MAX_WINDOW)
+        self.setValue(DEFAULT_WINDOW)
+        self.setPageStep(2)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName("Window k")
+        self.setAccessibleDescription("How many tokens one pass of the target can yield")
+        self.setMinimumWidth(140)
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        return self._stops
+
+    def set_stops(self, windows: Sequence[int]) -> None:
+        """Offer only these values of k; those below the slider's least (k = 1 is the switch's business) are left out."""
+        stops = tuple(sorted(k for k in windows if SLIDER_MIN_WINDOW <= k <= MAX_WINDOW))
+        if not stops:
+            return
+        self._stops = stops
+        self.setRange(stops[0], stops[-1])
+        self.setValue(self.nearest(self.value()))
+        self.update()
+
+    def nearest(self, k: int) -> int:
+        return min(self._stops, key=lambda stop: (abs(stop - k), stop))
+
+    def step_by(self, stops: int) -> None:
+        """Go `stops` stops up (or down when negative), staying within the ends."""
+        place = self._stops.index(self.nearest(self.value()))
+        self.setValue(self._stops[min(max(place + stops, 0), len(self._stops) - 1)])
+
+    def sizeHint(self) -> QSize:
+        return QSize(260, HANDLE_HEIGHT_PX + LABEL_SPACE_PX + 4)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(140, HANDLE_HEIGHT_PX + LABEL_SPACE_PX + 4)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {
+            Qt.Key.Key_Left: -1,
+            Qt.Key.Key_Down: -1,
+            Qt.Key.Key_Right: 1,
+            Qt.Key.Key_Up: 1,
+            Qt.Key.Key_PageDown: -2,
+            Qt.Key.Key_PageUp: 2,
+            Qt.Key.Key_Home: -len(self._stops),
+            Qt.Key.Key_End: len(self._stops),
+        }
+        move = moves.get(Qt.Key(event.key()))
+        if move is None or event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            super().keyPressEvent(event)
+            return
+        self.step_by(move)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() is Qt.MouseButton.LeftButton:
+            self.setSliderDown(True)
+            self._go_to(event.position().x())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self.isSliderDown():
+            self._go_to(event.position().x())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() is Qt.MouseButton.LeftButton:
+            self.setSliderDown(False)
+
+    def _go_to(self, x: float) -> None:
+        left, right = self._ends()
+        fraction = (x - left) / max(right - left, 1.0)
+        self.setValue(self.nearest(round(self.minimum() + fraction * (self.maximum() - self.minimum()))))
+
+    def _ends(self) -> tuple[float, float]:
+        """x of the least and the greatest value, px."""
+        return HANDLE_WIDTH_PX / 2 + 3, self.width() - HANDLE_WIDTH_PX / 2 - 3
+
+    def _x_of(self, k: int) -> float:
+        left, right = self._ends()
+        span = max(self.maximum() - self.minimum(), 1)
+        return left + (right - left) * (k - self.minimum()) / span
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        middle = 2 + HANDLE_HEIGHT_PX / 2
+        self._paint_track(painter, middle)
+        self._paint_ticks(painter, middle)
+        self._paint_handle(painter, middle)
+
+    def _paint_track(self, painter: QPainter, middle: float) -> None:
+        left, right = self._ends()
+        here = self._x_of(self.value())
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(self.tokens.border))
+        painter.drawRoundedRect(QRectF(left, middle - TRACK_PX / 2, right - left, TRACK_PX), 2, 2)
+        painter.setBrush(QColor(self.tokens.accent if self.isEnabled() else self.tokens.border_strong))
+        painter.drawRoundedRect(QRectF(left, middle - TRACK_PX / 2, here - left, TRACK_PX), 2, 2)
+
+    def _paint_ticks(self, painter: QPainter, middle: float) -> None:
+        painter.setFont(number_font(TICK_LABEL_PX))
+        top = middle + HANDLE_HEIGHT_PX / 2 + 1
+        for k in self._stops:
+            x = self._x_of(k)
+            passed = k <= self.value() and self.isEnabled()
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(self.tokens.accent if passed else self.tokens.border_strong))
+            painter.drawEllipse(QPointF(x, middle), 2.5, 2.5)
+            if k in LABELLED or len(self._stops) <= len(LABELLED):
+                painter.setPen(QColor(self.tokens.muted if self.isEnabled() else self.tokens.disabled))
+                painter.drawText(
+                    QRectF(x - 12, top, 24, LABEL_SPACE_PX), Qt.AlignmentFlag.AlignCenter, str(k)
+                )
+
+    def _paint_handle(self, painter: QPainter, middle: float) -> None:
+        here = self._x_of(self.value())
+        box = QRectF(
+            here - HANDLE_WIDTH_PX / 2, middle - HANDLE_HEIGHT_PX / 2, HANDLE_WIDTH_PX, HANDLE_HEIGHT_PX
+        )
+        if self.hasFocus():
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(QColor(self.tokens.focus), 2))
+            painter.drawRoundedRect(box.adjusted(-2, -1, 2, 1), 9, 9)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(self.tokens.accent if self.isEnabled() else self.tokens.disabled))
+        painter.drawRoundedRect(box, 8, 8)
+        painter.setFont(number_font(self.fontInfo().pixelSize(), bold=True))
+        painter.setPen(QColor(self.tokens.on_accent if self.isEnabled() else self.tokens.surface))
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, str(self.value()))
