@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("packaging/run", "packaging/test", "packaging/setup.sh", ".ci/run")
+SCRIPTS = ("packaging/run", "packaging/test", "packaging/train-pair", "packaging/setup.sh", ".ci/run")
 
 FAKE_PYTHON = """#!/usr/bin/env bash
 # Stands for .venv/bin/python: notes what it is asked, and does nothing.
@@ -174,7 +174,7 @@ def test_scripts_are_clean() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["packaging/run", "packaging/test", ".ci/run"])
+@pytest.mark.parametrize("name", ["packaging/run", "packaging/test", "packaging/train-pair", ".ci/run"])
 def test_scripts_can_be_started(name: str) -> None:
     assert os.access(ROOT / name, os.X_OK)
 
