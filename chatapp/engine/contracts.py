@@ -127,6 +127,10 @@ class Acceptor(Protocol):
 class Drafter(Protocol):
     """Anything that proposes tokens for the window after `prefix` (prompt and reply, the pending token included)."""
 
+    def begin(self, prompt: list[int]) -> None:
+        """A new reply: forget everything that is not a beginning of its prompt."""
+        ...
+
     def catch_up(self, prefix: list[int], cancelled: Callable[[], bool]) -> int:
         """Bring the drafter's own state to `prefix` less its last token, as far as it lags; returns positions computed."""
         ...

@@ -113,6 +113,8 @@ class SpeculativeRun:
         """Target first, and its first token goes out before the draft reads the prompt."""
         started_ns = self._now()
         reused = self._target.keep_common_prefix(self._ids, len(self._ids) - 1)
+        if self._drafter is not None:
+            self._drafter.begin(self._ids)
         missing = self._ids[reused:]
         yield from self._prefill_chunks(missing)
         if self._end is not None:

@@ -23,6 +23,9 @@ class ModelDrafter:
         self._processor = processor
         self._acceptor = acceptor
 
+    def begin(self, prompt: list[int]) -> None:
+        self._sequence.keep_common_prefix(prompt, len(prompt) - 1)
+
     def catch_up(self, prefix: list[int], cancelled: Callable[[], bool]) -> int:
         start = self._sequence.keep_common_prefix(prefix, len(prefix) - 1)
         if len(prefix) > self._sequence.model.context_limit:
