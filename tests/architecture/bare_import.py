@@ -18,6 +18,8 @@ from types import FrameType
 
 PACKAGE = Path(sys.argv[1])
 HEAVY = ("torch", "transformers")
+IMPORTERS = ("<frozen importlib", "shibokensupport")
+"""PySide6 puts its own function in front of `import`, which reads the imported source on Python 3.10."""
 TOUCHED = (
     "open",
     "os.listdir",
@@ -35,7 +37,7 @@ def _ours(frame: FrameType | None) -> str:
     """The module of ours whose top level led here, "" when an import of another package came between."""
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith("<frozen importlib"):
+        if filename.startswith(IMPORTERS):
             return ""
         if filename.startswith(str(PACKAGE)):
             return f"{Path(filename).relative_to(PACKAGE.parent)}:{frame.f_lineno}"
