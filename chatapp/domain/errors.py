@@ -8,7 +8,8 @@ shows `what`, `kept` and `remedy` and never a traceback. This module must not kn
     ├── RequestError      EmptyPrompt · ContextOverflow · InvalidSetting · EngineBusy · EngineNotReady
     ├── GenerationFailed
     ├── RecordError       NotARecord · NewerSchema · DamagedRecord
-    └── ExportFailed
+    ├── ExportFailed
+    └── StoreError        StoreNewer · StoreFailed
 """
 
 from __future__ import annotations
@@ -141,3 +142,15 @@ class DamagedRecord(RecordError):
 
 class ExportFailed(ChatappError):
     """The export could not be written; nothing was changed at the destination."""
+
+
+class StoreError(ChatappError):
+    """Conversations cannot be kept on disk. The window goes on without."""
+
+
+class StoreNewer(StoreError):
+    """A later version of the application wrote the database; it is left as it is."""
+
+
+class StoreFailed(StoreError):
+    """The database cannot be opened or written: disk full, no rights, locked by another program."""

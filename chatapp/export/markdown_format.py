@@ -15,7 +15,7 @@ from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.domain.tokens import DraftOutcome
 from chatapp.export.numbers import count, metric_rows, percent, probability
 from chatapp.export.visible import token_label, visible
-from chatapp.export.wording import conditions, ending, settings, system_prompt
+from chatapp.export.wording import conditions, ending, moment, settings, system_prompt
 
 REJECTED_SHOWN = 12
 
@@ -67,7 +67,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: bool = Fal
 
 def _blocks(conversation: Conversation) -> Iterator[str]:
     yield f"# {inline(conversation.title or 'Conversation')}"
-    yield f"{inline(conversation.created_at)} · {len(conversation.turns)} turns"
+    yield f"{inline(moment(conversation.created_at))} · {count(len(conversation.turns), 'turn')}"
     shown_system = ""
     for number, turn in enumerate(conversation.turns, 1):
         system = system_prompt(turn.record)

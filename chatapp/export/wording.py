@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from chatapp.domain.events import EndReason, Environment, ModelInfo, RunStarted
 from chatapp.domain.record import RunRecord
 from chatapp.domain.request import Role
@@ -75,6 +77,12 @@ def conditions(environment: Environment) -> list[tuple[str, str]]:
     if environment.simulated:
         rows.append(("Simulated", "yes: at least one latency is not the device's own"))
     return rows
+
+
+def moment(stamp: str) -> str:
+    """`2026-03-14T09:26:53Z` as `2026-03-14 09:26 UTC`; anything else as it stands."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d(\.\d+)?)?(Z|\+00:00)", stamp)
+    return f"{found[1]} {found[2]} UTC" if found else stamp
 
 
 def system_prompt(record: RunRecord) -> str:

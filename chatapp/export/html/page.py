@@ -19,7 +19,7 @@ from chatapp.export.html.plot import tpot_plot
 from chatapp.export.html.style import style_sheet
 from chatapp.export.html.tokens import reply_text
 from chatapp.export.numbers import count, metric_rows, percent
-from chatapp.export.wording import conditions, ending, settings, system_prompt
+from chatapp.export.wording import conditions, ending, moment, settings, system_prompt
 
 
 class HtmlExporter:
@@ -71,7 +71,7 @@ def _bar(title: str) -> str:
 
 def _overview(conversation: Conversation, title: str) -> str:
     total = combined_metrics(run_metrics(turn.record) for turn in conversation.turns)
-    facts = [conversation.created_at, count(len(conversation.turns), "reply").replace("replys", "replies")]
+    facts = [moment(conversation.created_at), count(len(conversation.turns), "turn")]
     for environment in _environments([turn.record for turn in conversation.turns])[:1]:
         draft = f" with {environment.draft.name}" if environment.draft else ""
         facts += [f"{environment.target.name}{draft}", environment.device]

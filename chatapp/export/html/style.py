@@ -90,14 +90,14 @@ main,.bar>div{max-width:880px;margin:0 auto;padding:0 24px}
 h1{font-size:27px;line-height:1.25;letter-spacing:-.015em;font-weight:680;margin:36px 0 4px;overflow-wrap:anywhere}
 .sub{color:var(--muted);margin:0 0 20px}
 .panel{background:var(--surface);border:1px solid var(--border);border-radius:14px;padding:18px 20px}
-.legend{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:12px 24px;margin:16px 0 0;padding:16px 0 0;
+.legend{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px 20px;margin:16px 0 0;padding:16px 0 0;
  border-top:1px solid var(--border);list-style:none}
 .legend li{font-size:13px;line-height:1.45;color:var(--muted)}
 .legend b{display:block;font-size:15px;font-weight:500}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(98px,1fr));gap:12px 16px;margin:0}
-.tiles div{display:flex;flex-direction:column-reverse}
+.tiles div{display:flex;flex-direction:column}
 .tiles dt{color:var(--muted);font-size:12px;line-height:1.35}
-.tiles dd{margin:0;font-size:19px;font-weight:620;letter-spacing:-.01em;line-height:1.3}
+.tiles dd{order:-1;margin:0;font-size:19px;font-weight:620;letter-spacing:-.01em;line-height:1.3}
 .turn{margin:36px 0 0}
 .who{font-size:12px;font-weight:600;color:var(--muted);margin:0 0 6px;letter-spacing:.02em}
 .you{display:flex;flex-direction:column;align-items:flex-end}
