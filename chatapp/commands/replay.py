@@ -61,4 +61,4 @@ def _open_window(source: Path) -> int:
 
     parser = argparse.ArgumentParser(prog="chatapp gui")
     gui.add_arguments(parser)
-    return gui.run(parser.parse_args(["--open", str(source)]))
+    return gui.run(parser.parse_args(["--replay", str(source)]))
