@@ -93,7 +93,7 @@ h1{font-size:27px;line-height:1.25;letter-spacing:-.015em;font-weight:680;margin
 .legend{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px 20px;margin:16px 0 0;padding:16px 0 0;
  border-top:1px solid var(--border);list-style:none}
 .legend li{font-size:13px;line-height:1.45;color:var(--muted)}
-.legend b{display:block;font-size:15px;font-weight:500}
+.legend b{display:block;font-size:15px;font-weight:500;margin-bottom:5px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(98px,1fr));gap:12px 16px;margin:0}
 .tiles div{display:flex;flex-direction:column}
 .tiles dt{color:var(--muted);font-size:12px;line-height:1.35}
@@ -159,7 +159,7 @@ body:has(.text .t:hover) .text .t:focus:not(:hover){anchor-name:none}
 .head{display:flex;justify-content:space-between;align-items:center;gap:10px}
 .piece{font:600 13px/1.4 ui-monospace,"SF Mono","Cascadia Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
 .kind{color:var(--kind);font-weight:640;text-decoration:underline var(--mark) 1.5px;text-underline-offset:3px}
-.meaning{display:block;color:var(--muted);margin:2px 0 8px}
+.meaning{display:block;color:var(--muted);margin:5px 0 8px}
 .row{display:grid;grid-template-columns:66px 1fr;gap:8px;padding:3px 0}
 .name{color:var(--muted)}
 .prob{display:flex;gap:9px;align-items:center}

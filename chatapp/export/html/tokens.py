@@ -36,7 +36,8 @@ def _pieces(record: RunRecord, changes: dict[int, list[WindowChange]]) -> Iterat
         ):
             return
         if view.rejected is not None:
-            yield f'<s class="rejected" aria-hidden="true">{esc(view.rejected.text)}</s>'
+            wanted = view.rejected.text.replace("\n", "↵")  # a break that never was must not move the text
+            yield f'<s class="rejected" aria-hidden="true">{esc(wanted)}</s>'
         yield _token(record, view)
 
 
