@@ -54,7 +54,7 @@ class HeaderBar(QFrame, ThemedWidget):
         }
         for chip in self._chips.values():
             chip.hide()
-            row.addWidget(chip)
+            row.addWidget(chip, 0, Qt.AlignmentFlag.AlignVCenter)
         row.addStretch(1)
         self._state = label("", "caption")
         self._state.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

@@ -20,13 +20,16 @@ from chatapp.ui.side_panel import SidePanel
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, ThemeChoice, Tokens, themed_children
 from chatapp.ui.theme_manager import ThemeManager
 from chatapp.ui.transcript import TranscriptView
+from chatapp.ui.transcript.style import COLUMN_PX
 from chatapp.ui.welcome import Welcome
 from chatapp.ui.widgets.banner import Banner
 
 START_SIZE = QSize(1280, 800)
 LEAST_SIZE = QSize(760, 480)
 NARROW_PX = 1080
-COLUMN_MAX_PX = 960
+LOW_PX = 700
+SCROLL_BAR_PX = 10  # of the transcript: both columns are centred in what it leaves
+COLUMN_MAX_PX = COLUMN_PX + 2 * SPACE_3_PX  # as wide as the transcript's column, so that the edges meet
 
 
 class MainWindow(QMainWindow):
@@ -38,6 +41,7 @@ class MainWindow(QMainWindow):
         super().__init__()
         self._theme = theme
         self._settings = settings
+        self._low = False
         self.setWindowTitle("chatapp")
         self.setWindowIcon(app_icon())
         self.setMinimumSize(LEAST_SIZE)
@@ -69,7 +73,7 @@ class MainWindow(QMainWindow):
         held.setLayout(lower)
         held.setMaximumWidth(COLUMN_MAX_PX)
         centred = QHBoxLayout()
-        centred.setContentsMargins(0, 0, 0, 0)
+        centred.setContentsMargins(0, 0, SCROLL_BAR_PX, 0)
         centred.addStretch(1)
         centred.addWidget(held, 1000)
         centred.addStretch(1)
@@ -117,7 +121,6 @@ class MainWindow(QMainWindow):
         self.sampling.set_keep_seed(kept.flag("run/keep_seed", False))
         self.sampling.set_acceptor(kept.text("run/acceptor", self.sampling.acceptor))
         self.sampling.set_system_prompt(kept.text("run/system_prompt"))
-        self.panel.token.set_folded(kept.flag("view/token_folded", False))
 
     def save_settings(self) -> None:
         kept = self._settings
@@ -125,7 +128,6 @@ class MainWindow(QMainWindow):
         kept.geometry = self.saveGeometry()
         kept.set_flag("view/legend", self.actions_.legend.isChecked())
         kept.set_flag("view/panel", self.actions_.panel.isChecked())
-        kept.set_flag("view/token_folded", self.panel.token.is_folded)
         kept.window = self.composer.window_slider.value()
         kept.set_flag("run/speculation", self.composer.speculation.isChecked())
         kept.sampling = self.sampling.settings
@@ -172,6 +174,10 @@ class MainWindow(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.header.set_narrow(event.size().width() < NARROW_PX)
+        low = event.size().height() < LOW_PX
+        if low != self._low:
+            self._low = low
+            self.panel.token.set_folded(low)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.save_settings()

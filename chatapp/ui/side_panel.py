@@ -21,7 +21,7 @@ from chatapp.ui.panels.speed_card import SpeedCard
 from chatapp.ui.panels.token_card import TokenCard
 from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, TypeScale
 from chatapp.ui.tpot_plot import TpotPlot
-from chatapp.ui.widgets.card import Card
+from chatapp.ui.widgets.card import Card, label
 
 PANEL_WIDTH_PX = 348
 PLOT_HEIGHT_PX = 150
@@ -37,7 +37,9 @@ class SidePanel(QWidget):
         self.plot = TpotPlot()
         self.plot.setMinimumHeight(PLOT_HEIGHT_PX)
         self.plot.setMaximumHeight(2 * PLOT_HEIGHT_PX)
-        self.plot_card = Card("TPOT per verify step")
+        self.plot_card = Card("TPOT per verify step", titled=False)
+        self.plot_card.body.setSpacing(SPACE_1_PX)
+        self.plot_card.body.addWidget(label("TPOT per verify step", "caption"))
         self.plot_card.body.addWidget(self.plot)
         self.sampling = SamplingCard(model, scale)
         self.token = TokenCard(scale)

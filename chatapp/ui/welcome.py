@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.ui.icons import tinted_pixmap
@@ -49,7 +49,11 @@ class Welcome(QWidget, ThemedWidget):
         self._legend.setAccessibleName("Classes: " + ", ".join(s.label for s in KIND_STYLES.values()))
         outer.addWidget(self._legend, 0, middle)
         outer.addSpacing(SPACE_6_PX)
-        outer.addWidget(self._make_prompts(), 0, middle)
+        held = QHBoxLayout()
+        held.addStretch(1)
+        held.addWidget(self._make_prompts(), 1000)
+        held.addStretch(1)
+        outer.addLayout(held)
         outer.addStretch(2)
 
     def _make_prompts(self) -> QWidget:

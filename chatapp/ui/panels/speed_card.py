@@ -15,7 +15,7 @@ from chatapp.domain.metrics import Metrics, combined_metrics, current_tpot_s, ru
 from chatapp.domain.record import RunRecord
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui import numbers
-from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, TypeScale, number_font
+from chatapp.ui.theme import SPACE_1_PX, SPACE_3_PX, TypeScale, number_font
 from chatapp.ui.widgets.card import Card, label
 from chatapp.ui.widgets.share_bar import Share, ShareBar
 
@@ -45,7 +45,6 @@ ROWS: tuple[Row, ...] = (
         "Committed tokens per verify step, between 1 and k",
         lambda m: numbers.length(m.mean_acceptance_length),
     ),
-    ("Tokens", "Committed tokens", lambda m: f"{m.tokens:,}" if m.tokens else numbers.DASH),
 )
 
 
@@ -77,7 +76,7 @@ class SpeedCard(Card):
     """`set_records` names the replies of the conversation; the last one is "reply", all of them are "session"."""
 
     def __init__(self, scale: TypeScale, parent: QWidget | None = None) -> None:
-        super().__init__("Speed", parent)
+        super().__init__("Speed", parent, titled=False)
         self._records: Sequence[RunRecord] = ()
         self._finished: dict[int, Metrics] = {}
         self._cells: dict[str, tuple[QLabel, QLabel]] = {}
@@ -100,9 +99,8 @@ class SpeedCard(Card):
 
     def _make_table(self, scale: TypeScale) -> QGridLayout:
         table = QGridLayout()
-        table.setContentsMargins(0, SPACE_2_PX, 0, 0)
         table.setHorizontalSpacing(SPACE_3_PX)
-        table.setVerticalSpacing(SPACE_1_PX)
+        table.setVerticalSpacing(1)
         table.setColumnStretch(0, 1)
         right = Qt.AlignmentFlag.AlignRight
         font: QFont = number_font(scale.body)

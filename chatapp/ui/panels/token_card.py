@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView
 from chatapp.domain.tokens import DraftedToken
 from chatapp.ui import numbers
 from chatapp.ui.text_hygiene import visible
-from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, Tokens, TypeScale, mono_font, number_font
+from chatapp.ui.theme import SPACE_3_PX, Tokens, TypeScale, mono_font, number_font
 from chatapp.ui.widgets.card import Card, label
 
-HINT = "Hover a token to see where it came from; click one to hold it."
-ROWS = (
-    "Place",
-    "Target probability",
-    "Draft probability",
-    "Acceptance draw",
-    "Draft wanted",
-    "… its probabilities",
+HINT = "hover one; click to hold it"
+PLACE, CHANCES, WANTED, DRAW = "Place", "Probability", "Draft wanted", "Acceptance draw"
+ROWS: tuple[tuple[str, str], ...] = (
+    (PLACE, "Its number in the reply, the verify step that made it, and its place in that step's window"),
+    (CHANCES, "Probability of this token in the processed distributions of target and draft"),
+    (WANTED, "The rejected draft that this correction replaced, with its probabilities: draft → target"),
+    (DRAW, "The random number of the acceptance test, and the ratio that it had to stay below"),
 )
 
 
@@ -32,31 +31,25 @@ class TokenCard(Card):
         self._selected: tuple[RunRecord, TokenView] | None = None
         self._shown: tuple[RunRecord, TokenView] | None = None
         self._values: dict[str, QLabel] = {}
-        self.body.addLayout(self._make_heading(scale))
-        self.body.addLayout(self._make_table(scale))
-        self.set_summary("hover a token")
-        self._show(None)
-
-    def _make_heading(self, scale: TypeScale) -> QHBoxLayout:
-        heading = QHBoxLayout()
-        heading.setSpacing(SPACE_2_PX)
         self._text = label("", "token")
         self._text.setFont(mono_font(scale.body))
         self._id = label("", "caption")
         self._kind = label("", "chip")
-        heading.addWidget(self._text)
-        heading.addWidget(self._id, 1)
-        heading.addWidget(self._kind)
-        return heading
+        self.head.insertWidget(1, self._text)
+        self.head.insertWidget(2, self._id)
+        self.head.insertWidget(4, self._kind)
+        self.body.addLayout(self._make_table(scale))
+        self._show(None)
 
     def _make_table(self, scale: TypeScale) -> QGridLayout:
         table = QGridLayout()
-        table.setContentsMargins(0, SPACE_1_PX, 0, 0)
         table.setHorizontalSpacing(SPACE_3_PX)
-        table.setVerticalSpacing(SPACE_1_PX)
+        table.setVerticalSpacing(2)
         table.setColumnStretch(1, 1)
-        for row, name in enumerate(ROWS):
-            table.addWidget(label(name, "muted"), row, 0)
+        for row, (name, tip) in enumerate(ROWS):
+            title = label(name, "muted")
+            title.setToolTip(tip)
+            table.addWidget(title, row, 0)
             value = label(numbers.DASH)
             value.setFont(number_font(scale.body))
             value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -94,27 +87,21 @@ class TokenCard(Card):
         self._shown = found
         for value in self._values.values():
             value.setText(numbers.DASH)
+            value.setToolTip("")
+        self._text.setVisible(found is not None)
+        self._kind.setVisible(found is not None)
         if found is None:
-            self._text.setText("–")
-            self._id.setText("Hover a token; click one to hold it.")
-            self._kind.setText("")
-            self._kind.hide()
-            self.setToolTip(HINT)
-            self.set_summary("hover a token")
+            self._id.setText(HINT)
             return
         record, view = found
-        self.setToolTip("")
-        self._text.setText(visible(record.text_between(view.start, view.end), limit=14))
-        self._text.setToolTip(visible(record.text_between(view.start, view.end), limit=200))
+        text = record.text_between(view.start, view.end)
+        self._text.setText(visible(text, limit=12))
+        self._text.setToolTip(visible(text, limit=200))
         self._id.setText(f"id {view.token.id}")
         self._kind.setText(KIND_STYLES[view.kind].label)
         self._kind.setToolTip(KIND_STYLES[view.kind].meaning)
-        self._kind.show()
         self._colour_kind()
         self._fill(record, view)
-        self.set_summary(
-            f"{self._text.text()} · {self._kind.text()} · p {numbers.probability(view.token.target_prob)}"
-        )
 
     def _fill(self, record: RunRecord, view: TokenView) -> None:
         step = record.steps[view.step]
@@ -122,23 +109,26 @@ class TokenCard(Card):
         if step.window > 1:
             place += f", {view.position + 1} of k {step.window}"
         values = {
-            "Place": place,
-            "Target probability": numbers.probability(view.token.target_prob),
-            "Draft probability": numbers.probability(view.token.draft_prob),
+            PLACE: place,
+            CHANCES: f"target {numbers.probability(view.token.target_prob)}, "
+            f"draft {numbers.probability(view.token.draft_prob)}",
         }
+        if view.rejected is not None:
+            wanted = view.rejected
+            chances = f"{numbers.probability(wanted.draft_prob)} → {numbers.probability(wanted.target_prob)}"
+            values[WANTED] = f"{visible(wanted.text, limit=10)}   {chances}"
         tested = step.drafted[view.position] if view.position < len(step.drafted) else None
         if tested is not None and tested.draw is not None:
-            values["Acceptance draw"] = _draw_text(tested)
+            values[DRAW] = _draw_text(tested)
+        for name, shown in values.items():
+            self._values[name].setText(shown)
+            self._values[name].setAccessibleName(f"{name}: {shown}")
         if view.rejected is not None:
-            values["Draft wanted"] = f"{visible(view.rejected.text, limit=12)}  (id {view.rejected.id})"
-            values["… its probabilities"] = (
-                f"draft {numbers.probability(view.rejected.draft_prob)}, "
-                f"target {numbers.probability(view.rejected.target_prob)}"
+            self._values[WANTED].setToolTip(
+                f"{visible(view.rejected.text, limit=80)}, id {view.rejected.id}: "
+                f"draft probability {numbers.probability(view.rejected.draft_prob)}, "
+                f"target probability {numbers.probability(view.rejected.target_prob)}"
             )
-        for name, text in values.items():
-            self._values[name].setText(text)
-            self._values[name].setToolTip(text)
-            self._values[name].setAccessibleName(f"{name}: {text}")
 
     def _colour_kind(self) -> None:
         if self._shown is None:

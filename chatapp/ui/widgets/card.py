@@ -1,12 +1,12 @@
-"""A rounded card with a title; its body can be folded away, leaving one line of summary."""
+"""A rounded card with a title; its body can be folded away."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from chatapp.ui.icons import tinted_icon
-from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, ThemedWidget, Tokens
+from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, ThemedWidget, Tokens
 
 
 def label(text: str = "", role: str = "", *, wrap: bool = False) -> QLabel:
@@ -20,11 +20,13 @@ def label(text: str = "", role: str = "", *, wrap: bool = False) -> QLabel:
 
 
 class Card(QFrame, ThemedWidget):
-    """`body` is the layout to fill. `folded` carries whether the body is hidden."""
+    """`body` is the layout to fill, `head` the row of the title, where more may stand. `folded`: the body is hidden."""
 
     folded = Signal(bool)
 
-    def __init__(self, title: str, parent: QWidget | None = None, *, foldable: bool = False) -> None:
+    def __init__(
+        self, title: str, parent: QWidget | None = None, *, titled: bool = True, foldable: bool = False
+    ) -> None:
         super().__init__(parent)
         self.setProperty("card", "true")
         self.setAccessibleName(title)
@@ -33,25 +35,25 @@ class Card(QFrame, ThemedWidget):
         outer.setSpacing(SPACE_2_PX)
         self.head = QHBoxLayout()
         self.head.setSpacing(SPACE_2_PX)
-        self.head.addWidget(label(title, "card-title"))
-        self._summary = label("", "caption")
-        self._summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.head.addWidget(self._summary, 1)
         self._fold = QToolButton()
         self._fold.setProperty("kind", "plain")
         self._fold.setIconSize(QSize(16, 16))
         self._fold.setAccessibleName(f"Fold or unfold {title}")
-        self._fold.setVisible(foldable)
         self._fold.clicked.connect(lambda: self.set_folded(not self.is_folded))
-        self.head.addWidget(self._fold)
-        outer.addLayout(self.head)
+        self._fold.setVisible(foldable)
+        if titled:
+            self.head.addWidget(label(title, "card-title"))
+            self.head.addStretch(1)
+            self.head.addWidget(self._fold)
+            outer.addLayout(self.head)
+        else:
+            self._fold.setParent(self)
         self._content = QWidget()
         self.body = QVBoxLayout(self._content)
-        self.body.setContentsMargins(0, SPACE_1_PX, 0, 0)
+        self.body.setContentsMargins(0, 0, 0, 0)
         self.body.setSpacing(SPACE_2_PX)
         outer.addWidget(self._content)
         self._is_folded = False
-        self._summary_text = ""
 
     @property
     def is_folded(self) -> bool:
@@ -62,17 +64,8 @@ class Card(QFrame, ThemedWidget):
             return
         self._is_folded = folded
         self._content.setVisible(not folded)
-        self._show_summary()
         self.set_tokens(self.tokens)
         self.folded.emit(folded)
-
-    def set_summary(self, text: str) -> None:
-        """The line beside the title while the card is folded."""
-        self._summary_text = text
-        self._show_summary()
-
-    def _show_summary(self) -> None:
-        self._summary.setText(self._summary_text if self._is_folded else "")
 
     def set_tokens(self, tokens: Tokens) -> None:
         super().set_tokens(tokens)

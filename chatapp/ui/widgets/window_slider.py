@@ -19,7 +19,7 @@ HANDLE_HEIGHT_PX = 22
 TRACK_PX = 4
 TICK_LABEL_PX = 10
 LABEL_SPACE_PX = 14
-LABELLED = (2, 4, 6, 8, 10, 12, 14, 16)
+LABEL_ROOM_PX = 22
 
 
 class WindowSlider(QSlider, ThemedWidget):
@@ -128,17 +128,28 @@ class WindowSlider(QSlider, ThemedWidget):
     def _paint_ticks(self, painter: QPainter, middle: float) -> None:
         painter.setFont(number_font(TICK_LABEL_PX))
         top = middle + HANDLE_HEIGHT_PX / 2 + 1
+        labelled = self._labelled_stops()
         for k in self._stops:
             x = self._x_of(k)
             passed = k <= self.value() and self.isEnabled()
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(self.tokens.accent if passed else self.tokens.border_strong))
             painter.drawEllipse(QPointF(x, middle), 2.5, 2.5)
-            if k in LABELLED or len(self._stops) <= len(LABELLED):
+            if k in labelled:
                 painter.setPen(QColor(self.tokens.muted if self.isEnabled() else self.tokens.disabled))
                 painter.drawText(
                     QRectF(x - 12, top, 24, LABEL_SPACE_PX), Qt.AlignmentFlag.AlignCenter, str(k)
                 )
+
+    def _labelled_stops(self) -> set[int]:
+        """Both ends, and as many even stops between as have room for their numbers."""
+        room = (self._x_of(self.maximum()) - self._x_of(self.minimum())) / max(
+            self.maximum() - self.minimum(), 1
+        )
+        for step in (1, 2, 4):
+            if step * room >= LABEL_ROOM_PX:
+                return {k for k in self._stops if k % step == 0} | {self._stops[-1]}
+        return {self._stops[0], self._stops[-1]}
 
     def _paint_handle(self, painter: QPainter, middle: float) -> None:
         here = self._x_of(self.value())

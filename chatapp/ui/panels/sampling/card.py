@@ -18,7 +18,7 @@ class SamplingCard(Card):
     """Bound to a `SamplingModel`; what is changed here is used from the next reply on."""
 
     def __init__(self, model: SamplingModel, scale: TypeScale, parent: QWidget | None = None) -> None:
-        super().__init__("Sampling", parent)
+        super().__init__("Sampling", parent, titled=False)
         self._model = model
         self.numbers = {
             field.name: field

@@ -1,0 +1,64 @@
+"""`chatapp gui`, or `chatapp` alone: open the window. Reads the command line; Qt is imported only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+SIZE = re.compile(r"(\d{3,5})x(\d{3,5})")
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = SIZE.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 1280x800")
+    return int(found[1]), int(found[2])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the window."""
+    parser.add_argument(
+        "--target", type=Path, metavar="DIR", help="load this model instead of the built-in pair"
+    )
+    parser.add_argument("--draft", type=Path, metavar="DIR", help="the draft model that goes with --target")
+    parser.add_argument(
+        "--theme", choices=("system", "light", "dark"), help="colours (default: as last time)"
+    )
+    parser.add_argument("--prompt", metavar="TEXT", help="send this once the pair is loaded")
+    parser.add_argument("--replay", type=Path, metavar="FILE.json", help="open this record")
+    parser.add_argument("--size", type=_size, metavar="WxH", help="size of the window, in pixels")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where the conversation and settings are kept"
+    )
+    parser.add_argument(
+        "--screenshot", type=Path, metavar="FILE.png", help="save a picture of the window and quit"
+    )
+    parser.add_argument(
+        "--screenshot-after",
+        choices=("ready", "done"),
+        default="done",
+        help="take the picture when the pair is loaded, or when the reply to --prompt ended (default)",
+    )
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the window; returns the exit status when it is closed."""
+    if args.draft is not None and args.target is None:
+        args.usage_error("--draft needs --target")
+    from chatapp.app import GuiOptions, run_gui  # Qt from here on
+
+    return run_gui(
+        GuiOptions(
+            target=args.target,
+            draft=args.draft,
+            theme=args.theme,
+            prompt=args.prompt,
+            replay=args.replay,
+            size=args.size,
+            data_dir=args.data_dir,
+            screenshot=args.screenshot,
+            screenshot_after=args.screenshot_after,
+        )
+    )
