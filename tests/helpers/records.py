@@ -83,12 +83,11 @@ def token_id(text: str) -> int:
     return value
 
 
-def held_back(text: str, stops: Iterable[str]) -> int:
-    """How many characters at the end of `text` might still become a stop string."""
-    return max(
-        (size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size])),
-        default=0,
-    )
+def showable(text: str, stops: Iterable[str]) -> int:
+    """How many characters of a growing `text` may be shown: none of a stop string, nor of what might become one."""
+    found = [text.find(stop) for stop in stops if stop in text]
+    begun = [size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size])]
+    return min([*found, len(text) - max(begun, default=0)])
 
 
 class RunScript:
@@ -253,7 +252,7 @@ class RunScript:
                 verify_ns=verify_ns,
                 sample_ns=SAMPLE_NS,
                 host_ns=HOST_NS,
-                visible_chars=len(self._text) - held_back(self._text, self._stops),
+                visible_chars=showable(self._text, self._stops),
             )
         )
         self._steps += 1

@@ -23,6 +23,7 @@ from chatapp.ui.transcript.harmless import harmless
 
 NO_TOKEN = -1
 LINE_END_SIGN = "↵"
+FENCE_CHARS = 6
 
 _FENCE_OPENS = re.compile(r" {0,3}```")
 _FENCE_CLOSES = re.compile(r" {0,3}```+[ \t]*$")

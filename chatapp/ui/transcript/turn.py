@@ -88,6 +88,7 @@ class TurnItem:
         if self.is_laid_out(style, width):
             return
         self._style, self._width = style, width
+        self.cards = []
         self.flow.update()
         self._lay_out_prompt(style)
         self.reply_top = self.bubble.bottom() + PART_GAP_PX
@@ -165,7 +166,7 @@ class TurnItem:
         if label.startswith("failed"):
             messages.append((label[0].upper() + label[1:], True))
             label = ""
-        if len(messages) != len(self.cards) or (self.cards and self.cards[0].box.width() != self._width):
+        if len(messages) != len(self.cards):
             self.cards = [self._card(text, failed, style) for text, failed in messages]
         for card in self.cards:
             bottom += SMALL_GAP_PX + 2
