@@ -52,15 +52,16 @@ class Detokenizer:
     def _advance_base(self) -> None:
         if len(self._ids) - self._base <= REDECODED_TOKENS:
             return
-        base = self._settled - OVERLAP_TOKENS
-        # Only move to a place from which the emitted text is again a suffix of the overlap's own decode; otherwise
-        # (a cut inside a character, a stripped space) wait for a better place.
-        before = self._decode(self._ids[self._base : base])
-        after = self._decode(self._ids[base:])
         whole = self._decode(self._ids[self._base :])
-        if not before.endswith(REPLACEMENT) and after and whole.endswith(after):
-            self._base = base
-            self._base_emitted = len(after)
+        # Only move to a place from which the emitted text is again a suffix of the overlap's own decode; where a cut falls
+        # into a character, the ones before it are tried: four, since no character has more bytes.
+        for base in range(self._settled - OVERLAP_TOKENS, self._settled - OVERLAP_TOKENS - 4, -1):
+            before = self._decode(self._ids[self._base : base])
+            after = self._decode(self._ids[base:])
+            if not before.endswith(REPLACEMENT) and after and whole.endswith(after):
+                self._base = base
+                self._base_emitted = len(after)
+                return
 
     @property
     def emitted(self) -> int:

@@ -1,12 +1,11 @@
 """Messages → ids, and ids → text. The only file outside `backends/` that knows transformers (its tokenizers and templates).
 
-User text can never become a special token: where a message contains the text of one, the template is rendered around
-sentinels and the message is encoded by itself, as ordinary text.
+User text can never become a special token: a message that contains the text of one is rendered as a sentinel and
+encoded by itself, as ordinary text.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from chatapp.domain.errors import LoadFailed, ModelNotFound, VocabularyMismatch
 from chatapp.domain.request import Message
+from chatapp.engine.byte_fallback import ByteFallback
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n\n{% endfor %}assistant:"
@@ -36,10 +36,13 @@ class Prompt:
     def __init__(self, tokenizer: Any, eos_ids: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self.eos_ids = frozenset(eos_ids)
-        # Every added token: role markers are often added without being listed among the special ones.
-        self._specials = tuple({*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()})
+        # Role markers are often special without being listed in `all_special_tokens`. Added tokens that are not special
+        # (runs of spaces, say) are ordinary text of their vocabulary.
+        added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+        self._specials = tuple({*tokenizer.all_special_tokens, *added})
         # The Rust tokenizer itself decodes ten times faster than the Python class around it.
         self._rust = tokenizer.backend_tokenizer if tokenizer.is_fast else None
+        self._bytes = ByteFallback.find(self._rust) if self._rust is not None else None
         self._piece = lru_cache(maxsize=8192)(self._decode_one)
 
     @classmethod
@@ -56,8 +59,10 @@ class Prompt:
             )
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
-        except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError, ImportError) as error:
-            raise LoadFailed(f"The tokenizer in {directory} cannot be read: {error}") from error
+        except Exception as error:  # tokenizers raises bare Exception for a file that it cannot parse
+            raise LoadFailed(
+                f"The tokenizer in {directory} cannot be read: {error}", remedy="Copy the model again."
+            ) from error
         ids = list(eos_ids)
         if tokenizer.eos_token_id is not None:
             ids.append(int(tokenizer.eos_token_id))
@@ -69,18 +74,29 @@ class Prompt:
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the templated conversation, ready for the assistant's next word."""
         plain = [{"role": message.role.value, "content": clean_text(message.content)} for message in messages]
-        if not any(special in message["content"] for message in plain for special in self._specials):
-            return self._ids(self._render(plain), specials=True)
-        marks = [f"⟪{secrets.token_hex(12)}⟫" for _ in plain]
+        hidden = {
+            f"⟪{secrets.token_hex(12)}⟫": message["content"]
+            for message in plain
+            if self._names_special(message["content"])
+        }
+        marks = {content: mark for mark, content in hidden.items()}
         rendered = self._render(
-            [{**message, "content": mark} for message, mark in zip(plain, marks, strict=True)]
+            [{**message, "content": marks.get(message["content"], message["content"])} for message in plain]
         )
-        contents = {mark: message["content"] for mark, message in zip(marks, plain, strict=True)}
+        if not hidden:
+            return self._ids(rendered, specials=True)
         ids: list[int] = []
-        for part in re.split("(" + "|".join(map(re.escape, marks)) + ")", rendered):
+        for part in re.split("(" + "|".join(hidden) + ")", rendered):
             if part:
-                ids += self._ids(contents.get(part, part), specials=part not in contents)
+                ids += self._ids(hidden.get(part, part), specials=part not in hidden)
         return ids
+
+    def _names_special(self, content: str) -> bool:
+        """Whether `content` could give special tokens: some are found in the normalised text only."""
+        texts = [content]
+        if self._rust is not None and self._rust.normalizer is not None:
+            texts.append(self._rust.normalizer.normalize_str(content))
+        return any(special in text for special in self._specials for text in texts)
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         template = None if getattr(self._tokenizer, "chat_template", None) else PLAIN_TEMPLATE
@@ -108,6 +124,8 @@ class Prompt:
         return self._decode([token], skip_specials=False)
 
     def _decode(self, ids: Sequence[int], *, skip_specials: bool) -> str:
+        if self._bytes is not None:
+            return self._bytes.decode(ids, skip_specials=skip_specials)
         if self._rust is not None:
             return str(self._rust.decode(list(ids), skip_special_tokens=skip_specials))
         return str(

@@ -39,7 +39,9 @@ class Scripted:
         return next(self.script)
 
 
-def scripted_rule(rule: type[RejectionAcceptor] = RejectionAcceptor) -> tuple[RejectionAcceptor, Scripted, Scripted]:
+def scripted_rule(
+    rule: type[RejectionAcceptor] = RejectionAcceptor,
+) -> tuple[RejectionAcceptor, Scripted, Scripted]:
     """An acceptor with its accept and target streams in hand."""
     streams = Streams(0)
     accept, target = Scripted(), Scripted()
@@ -133,10 +135,14 @@ class Enumeration:
         return worst
 
     def _continued(self, begun: Ids, sequence: Ids) -> float:
-        return math.prod(float(self.target(sequence[:i])[sequence[i]]) for i in range(len(begun), len(sequence)))
+        return math.prod(
+            float(self.target(sequence[:i])[sequence[i]]) for i in range(len(begun), len(sequence))
+        )
 
 
-def table(seed: int, vocabulary: int, change: Callable[[torch.Tensor], torch.Tensor] = lambda probs: probs) -> Table:
+def table(
+    seed: int, vocabulary: int, change: Callable[[torch.Tensor], torch.Tensor] = lambda probs: probs
+) -> Table:
     """A distribution for every prefix."""
     rows: dict[Ids, torch.Tensor] = {}
 
@@ -246,7 +252,9 @@ class RatioUpsideDown(RejectionAcceptor):
         return Verdict(len(proposal.ids), self.draw_target(target_rows(len(proposal.ids)), position), ())
 
 
-@pytest.mark.parametrize("faulty", [CorrectsFromTarget, MisalignedResidual, BonusFromLastTest, RatioUpsideDown])
+@pytest.mark.parametrize(
+    "faulty", [CorrectsFromTarget, MisalignedResidual, BonusFromLastTest, RatioUpsideDown]
+)
 def test_the_enumeration_sees_a_faulty_rule(faulty: type[RejectionAcceptor]) -> None:
     assert Enumeration(table(1, 3), table(2, 3), 2, 3, faulty).deviation() > 1e-3
 
@@ -291,7 +299,9 @@ def test_the_residual_is_what_the_target_has_more(weights: list[int], data: st.D
         assert bool((residual[target <= draft] == 0).all())
 
 
-@given(weights=st.lists(st.sampled_from([0.0, 1e-30, 1e-8, 0.1, 1.0, 3.0]), min_size=1, max_size=9).filter(any))
+@given(
+    weights=st.lists(st.sampled_from([0.0, 1e-30, 1e-8, 0.1, 1.0, 3.0]), min_size=1, max_size=9).filter(any)
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_draw_owns_an_interval_for_each_id_and_none_for_impossible_ones(
     weights: list[float], dtype: torch.dtype

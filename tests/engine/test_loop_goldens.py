@@ -29,7 +29,9 @@ WINDOWS = range(1, MAX_WINDOW + 1)
 
 @pytest.mark.parametrize("k", WINDOWS)
 @pytest.mark.parametrize(("rule", "sampling"), RULES)
-def test_the_target_as_its_own_draft_is_always_accepted(rule: str, sampling: SamplingSettings, k: int) -> None:
+def test_the_target_as_its_own_draft_is_always_accepted(
+    rule: str, sampling: SamplingSettings, k: int
+) -> None:
     rig = toy_rig(noise=0.0)
     replies = replace(sampling, max_tokens=1 + 3 * k)
     events = finished(rig, rig.run(sampling=replies, acceptor=rule, window=k))
@@ -47,10 +49,9 @@ def test_a_draft_that_is_sure_of_the_wrong_token_is_always_corrected(
     target = ToyModel(8, seed=3, sharpness=12.0)
     rig = Rig(target, Stubborn(8, seed=3, sharpness=12.0))
     events = finished(rig, rig.run(sampling=replace(sampling, max_tokens=8), acceptor=rule, window=k))
-    assert [token.kind for token in tokens_of(events)] == [TokenKind.TARGET, *[TokenKind.CORRECTION] * 6] + [
-        # One token is left at the end: there is room for a window of 1 only.
-        TokenKind.TARGET
-    ]
+    kinds = [token.kind for token in tokens_of(events)]
+    # At the end one token is left: there is room for a window of 1 only.
+    assert kinds == [TokenKind.TARGET, *[TokenKind.CORRECTION] * 6, TokenKind.TARGET]
     for step in steps_of(events)[1:-1]:
         assert step.drafted[0].outcome is DraftOutcome.REJECTED
         assert step.drafted[0].draft_prob == 1.0

@@ -63,7 +63,9 @@ def next_run_equals_a_fresh_one(rig: Rig, said: Sequence[int], noise: float = 0.
 
 
 @settings(max_examples=60)
-@given(rule=RULE_NAMES, schedule=SCHEDULES, seed=st.integers(0, 2**32), noise=st.sampled_from([0.0, 0.5, 3.0]))
+@given(
+    rule=RULE_NAMES, schedule=SCHEDULES, seed=st.integers(0, 2**32), noise=st.sampled_from([0.0, 0.5, 3.0])
+)
 def test_k_and_the_toggle_may_change_at_every_step(
     rule: tuple[str, SamplingSettings], schedule: list[tuple[int, bool]], seed: int, noise: float
 ) -> None:
