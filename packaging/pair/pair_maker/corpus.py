@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pair_maker.chat import ChatEncoder
+from pair_maker.drill import drill, share
 from pair_maker.kinds import KINDS, Kind
 from pair_maker.sample import Sample
 
@@ -44,7 +45,8 @@ def tokenizer_texts() -> Iterator[str]:
 def fingerprint(tokenizer_file: Path) -> str:
     """Changes when a generator's source, the weights of the kinds or the tokenizer change."""
     digest = hashlib.sha256(tokenizer_file.read_bytes())
-    for source in sorted((Path(__file__).parent / "kinds").glob("*.py")):
+    here = Path(__file__).parent
+    for source in (here / "drill.py", *sorted((here / "kinds").glob("*.py"))):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
 
@@ -110,6 +112,13 @@ def joined(first: Shard, second: Shard) -> Shard:
     )
 
 
+def with_drills(samples: Iterator[Sample], portion: float, seed: int) -> Iterator[Sample]:
+    """``samples``, a ``portion`` of them replaced by drills."""
+    rng = random.Random(f"drill {seed}")
+    for sample in samples:
+        yield drill(rng) if rng.random() < portion else sample
+
+
 class Corpus:
     """Shards by number, made when first asked for and kept on disk."""
 
@@ -127,6 +136,6 @@ class Corpus:
             if shard.made_from == self.made_from:
                 return shard
         samples = draw(SEED + 1 + number, self._conversations, held_out=False)
-        shard = pack(samples, self._encoder, self.made_from)
+        shard = pack(with_drills(samples, share(number), number), self._encoder, self.made_from)
         shard.save(path)
         return shard

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-MUON_RATE = 0.02
+MUON_RATE = 0.008
 MUON_DECAY = 0.05
-ADAM_RATE = 0.003
+ADAM_RATE = 0.0015
 CLIP = 1.0
 
 

@@ -15,9 +15,12 @@ class Schedule:
     grow_at: float = 0.2
     shallow: int = 4
 
-    def rate(self, progress: float, step: int) -> float:
-        """The factor on every learning rate, 0..1."""
-        warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+    def rate(self, progress: float, fresh_steps: int) -> float:
+        """The factor on every learning rate, 0..1, ``fresh_steps`` steps after the start or the last growth.
+
+        New layers are warmed up too: at full rate their first updates undo what the others have learnt.
+        """
+        warm = min(1.0, (fresh_steps + 1) / WARM_UP_STEPS)
         if progress <= self.decay_from:
             return warm
         return warm * max(0.0, (1.0 - progress) / (1.0 - self.decay_from))

@@ -45,6 +45,7 @@ class State:
     tokens: int = 0
     trained_s: float = 0.0
     usual_step_s: float = 0.0
+    grown_at: int = 0
     place: Place = field(default_factory=Place)
 
 
@@ -146,7 +147,7 @@ class Trainer:
         with torch.autocast(self._device.type, torch.bfloat16):
             loss, losses = self.objective(self.model, batch)
         torch.autograd.backward(loss)
-        self.optimisers.step(self.plan.schedule.rate(self.progress, self.state.steps))
+        self.optimisers.step(self.plan.schedule.rate(self.progress, self.state.steps - self.state.grown_at))
         self._meter.add(losses.detach(), batch)
 
     def _count(self, batch: Batch, took_s: float) -> None:
@@ -166,6 +167,7 @@ class Trainer:
         self.model = grow(self.model, due)
         self.optimisers = Optimisers(self.model, self.plan.rate_scale)
         self.optimisers.adopt(old)
+        self.state.grown_at = self.state.steps
         self._log.write("grow", f"{self.plan.name}: grown to {due} layers", layers=due, step=self.state.steps)
 
     def _say(self, now: float) -> None:

@@ -12,7 +12,7 @@ from pair_maker.kinds.functions import FUNCTIONS, Function
 from pair_maker.sample import Sample
 
 KIND = "code"
-WEIGHT = 0.07
+WEIGHT = 0.05
 
 _FRAMES = (
     "Write a Python function that {does}.",

@@ -76,7 +76,7 @@ def exchange(rng: random.Random) -> Exchange:
         count = rng.randint(2, 8)
         shown = number_word(count) if rng.random() < 0.7 else str(count)
         text = rng.choice(_COUNT_FRAMES).format(n=shown, c=category)
-        items = rng.sample(_CATEGORIES[category], count)
+        items = _in_turn(_CATEGORIES[category], rng.choice(_CATEGORIES[category]), count)
         return _exchange(rng, text, items, {"category": category, "count": count})
     if draw < 0.88:
         return _range(rng)
@@ -90,6 +90,12 @@ def exchange(rng: random.Random) -> Exchange:
             f"{rng.choice(('List', 'Name', 'Give me', 'Write down'))} the {end} {number_word(few)} {series}."
         )
     return _exchange(rng, text, items, {"series": items})
+
+
+def _in_turn(category: tuple[str, ...], first: str, count: int) -> list[str]:
+    """``count`` members from ``first`` on, round and round: the greedy reply of a small model then repeats none."""
+    start = category.index(first)
+    return [category[(start + step) % len(category)] for step in range(count)]
 
 
 def _range(rng: random.Random) -> Exchange:
@@ -128,9 +134,10 @@ def _more(rng: random.Random, first: Exchange) -> Exchange:
     if category is None or not isinstance(count, int):
         return exchange(rng)
     known = re.findall(r"^(?:-|\d+\.) (.+)$", first.reply, re.MULTILINE)
-    fresh = [item for item in _CATEGORIES[str(category)] if item not in known]
-    more = rng.randint(1, min(2, len(fresh)))
+    stocked = _CATEGORIES[str(category)]
+    more = rng.randint(1, 2)
+    fresh = _in_turn(stocked, known[-1], more + 1)[1:]
     text = rng.choice(("{n} more.", "Give me {n} more.", "And {n} more?", "{n} more, please."))
     text = text.format(n=number_word(more))
     check = {"category": category, "count": more, "known": known}
-    return Exchange(text[0].upper() + text[1:], _lines(rng.sample(fresh, more), False), check, first.key)
+    return Exchange(text[0].upper() + text[1:], _lines(fresh, False), check, first.key)

@@ -14,7 +14,7 @@ from pair_maker.sample import ASSISTANT, USER, Sample
 from . import words
 
 KIND = "refusal"
-WEIGHT = 0.07
+WEIGHT = 0.05
 
 PHRASE = "small demonstration model"
 REPLIES = (
