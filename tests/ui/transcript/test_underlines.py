@@ -1,0 +1,79 @@
+"""The four marks without their colours: a reader must tell them apart at both usual scales."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath
+
+from chatapp.domain.palette import Underline
+from chatapp.ui.transcript.underlines import add_underline, draw_underline
+
+WIDTH_PX = 42
+HEIGHT_PX = 8
+
+
+def drawn(underline: Underline, scale: int) -> QImage:
+    image = QImage(WIDTH_PX * scale, HEIGHT_PX * scale, QImage.Format.Format_Grayscale8)
+    image.setDevicePixelRatio(scale)
+    image.fill(Qt.GlobalColor.white)
+    painter = QPainter(image)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    path = QPainterPath()
+    add_underline(path, underline, 1.0, 41.0, 3.8)
+    draw_underline(painter, path, underline, QColor("black"))
+    painter.end()
+    return image
+
+
+def ink(image: QImage) -> list[int]:
+    """Darkness of every pixel, 0..255."""
+    return [
+        255 - image.pixelColor(x, y).lightness() for y in range(image.height()) for x in range(image.width())
+    ]
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(Underline, 2)))
+def test_two_marks_differ_in_at_least_a_third_of_their_ink(
+    one: Underline, other: Underline, scale: int
+) -> None:
+    left, right = ink(drawn(one, scale)), ink(drawn(other, scale))
+    apart = sum(abs(a - b) for a, b in zip(left, right, strict=True))
+    assert apart > min(sum(left), sum(right)) / 3
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_gaps_and_heights_are_what_the_names_say(scale: int) -> None:
+    def columns(underline: Underline) -> list[bool]:
+        image = drawn(underline, scale)
+        dark = [
+            max(255 - image.pixelColor(x, y).lightness() for y in range(image.height()))
+            for x in range(image.width())
+        ]
+        return [value > 60 for value in dark[2 * scale : -3 * scale]]
+
+    def rows(underline: Underline) -> int:
+        image = drawn(underline, scale)
+        return sum(
+            max(255 - image.pixelColor(x, y).lightness() for x in range(image.width())) > 60
+            for y in range(image.height())
+        )
+
+    def runs(values: list[bool]) -> int:
+        return sum(1 for value, _group in itertools.groupby(values) if value)
+
+    assert all(columns(Underline.SOLID))
+    assert rows(Underline.WAVY) > rows(Underline.SOLID)
+    assert 3 <= runs(columns(Underline.DASHED)) < runs(columns(Underline.DOTTED))
+
+
+@pytest.mark.parametrize("underline", list(Underline))
+def test_a_token_one_character_wide_still_has_its_mark(underline: Underline) -> None:
+    path = QPainterPath()
+    add_underline(path, underline, 10.0, 13.0, 5.0)
+    assert not path.isEmpty()
+    assert path.boundingRect().left() >= 9.9
+    assert path.boundingRect().right() <= 13.1
