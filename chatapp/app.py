@@ -51,6 +51,9 @@ from chatapp.ui.widgets.banner import Severity
 
 log = logging.getLogger(__name__)
 
+SWITCH_INTERVAL_S = 0.0005
+"""How long the GUI's Python code may keep the engine thread waiting for the interpreter. At Python's own 5 ms a verify step
+of 3 ms took 12 ms beside a busy thread, at 0.5 ms it took 8."""
 LAST_EVENT_S = 1.0
 PICTURE_DELAY_MS = 700
 """Longer than the slowest clock of the panels, so that a picture shows the final numbers."""
@@ -161,6 +164,7 @@ def _run_loop(
     loop.set_exception_handler(reporter.handle_loop_error)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, window.close)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     engine, store = EngineClient(), SqliteStore(folder / "conversations.sqlite")
     session = Session(window, engine, store, FileExporter(), loop, options)
     told = asyncio.ensure_future(story(session), loop=loop) if story is not None else None

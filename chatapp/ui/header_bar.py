@@ -29,6 +29,7 @@ from chatapp.ui.widgets.card import label
 PROGRESS_STEPS = 1000
 PROGRESS_WIDTH_PX = 180
 LOGO_PX = 30
+NO_PAIR = "No pair loaded"
 DTYPE_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -41,6 +42,7 @@ class HeaderBar(QFrame, ThemedWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._has_pair = False
         self.setProperty("card", "header")
         row = QHBoxLayout(self)
         row.setContentsMargins(SPACE_4_PX, SPACE_2_PX, SPACE_3_PX, SPACE_2_PX)
@@ -74,7 +76,7 @@ class HeaderBar(QFrame, ThemedWidget):
     def _make_names(self) -> QVBoxLayout:
         lines = QVBoxLayout()
         lines.setSpacing(0)
-        self._name = QPushButton("No pair loaded")
+        self._name = QPushButton(NO_PAIR)
         self._name.setProperty("kind", "plain")
         self._name.setProperty("title", "true")
         self._name.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -110,10 +112,17 @@ class HeaderBar(QFrame, ThemedWidget):
         self._state.setText(progress.message)
         self._progress.setValue(round(progress.fraction * PROGRESS_STEPS))
         self._progress.show()
-        if self._name.text() == "No pair loaded":
-            self._name.setText(visible(name))
+        if not self._has_pair and name:
+            self._name.setText(_shown_name(name))
+
+    def show_failure(self) -> None:
+        """Loading failed; the pair before is still there, if there was one."""
+        if not self._has_pair:
+            self._name.setText(NO_PAIR)
+        self.show_state("Ready" if self._has_pair else "Not ready")
 
     def show_pair(self, info: PairInfo) -> None:
+        self._has_pair = True
         self._name.setText(_shown_name(info.location.name))
         self.show_environment(info.environment)
         self.show_state("Ready")

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractScrollArea,
+    QHBoxLayout,
+    QMainWindow,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from chatapp.domain.record import Conversation
 from chatapp.ui.actions import WindowActions
@@ -28,7 +35,7 @@ START_SIZE = QSize(1280, 800)
 LEAST_SIZE = QSize(760, 480)
 NARROW_PX = 1080
 LOW_PX = 700
-SCROLL_BAR_PX = 10  # of the transcript: both columns are centred in what it leaves
+SCROLL_BAR_PX = 10
 COLUMN_MAX_PX = COLUMN_PX + 2 * SPACE_3_PX  # as wide as the transcript's column, so that the edges meet
 
 
@@ -73,7 +80,8 @@ class MainWindow(QMainWindow):
         held.setLayout(lower)
         held.setMaximumWidth(COLUMN_MAX_PX)
         centred = QHBoxLayout()
-        centred.setContentsMargins(0, 0, SCROLL_BAR_PX, 0)
+        centred.setContentsMargins(0, 0, 0, 0)
+        self._keep_columns_aligned(centred)
         centred.addStretch(1)
         centred.addWidget(held, 1000)
         centred.addStretch(1)
@@ -94,6 +102,14 @@ class MainWindow(QMainWindow):
         rows.addWidget(self.header)
         rows.addLayout(middle, 1)
         self.setCentralWidget(central)
+
+    def _keep_columns_aligned(self, lower: QHBoxLayout) -> None:
+        """The transcript centres its column in what its scroll bar leaves; the composer does the same."""
+        for area in self.transcript.findChildren(QAbstractScrollArea):
+            bar = area.verticalScrollBar()
+            bar.rangeChanged.connect(
+                lambda _, end: lower.setContentsMargins(0, 0, SCROLL_BAR_PX if end > 0 else 0, 0)
+            )
 
     def _connect_view_actions(self) -> None:
         for choice, action in self.actions_.themes.items():

@@ -88,9 +88,9 @@ def _page(*cards: QWidget) -> QScrollArea:
     rows = QVBoxLayout(content)
     rows.setContentsMargins(0, 0, 0, 0)
     rows.setSpacing(SPACE_2_PX)
-    for card in cards:
-        rows.addWidget(card)
-    rows.addStretch(1)
+    for place, card in enumerate(cards):
+        rows.addWidget(card, place)  # what stands below the first card grows with the window
+    rows.addStretch(0)
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)

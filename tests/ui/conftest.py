@@ -21,7 +21,7 @@ from tests.ui.stage import Stage
 @pytest.fixture
 def loop(qapp: QApplication) -> Iterator[asyncio.AbstractEventLoop]:
     """asyncio on Qt's loop, turned by qtbot's waits."""
-    made = qasync.QEventLoop(qapp, already_running=True)
+    made = qasync.QEventLoop(qapp)
     asyncio.set_event_loop(made)
     asyncio.events._set_running_loop(made)
     yield made

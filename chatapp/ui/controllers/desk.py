@@ -247,7 +247,7 @@ class Desk(QObject):
     def _on_load_failed(self, error: ChatappError) -> None:
         if not error.remedy:
             error.remedy = "Open another pair (Ctrl+P)."
-        self._window.header.show_state("Ready" if self._pairs.info is not None else "No pair loaded")
+        self._window.header.show_failure()
         self._window.banner.show_error(error)
 
     # Files and windows
