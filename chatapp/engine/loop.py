@@ -183,18 +183,19 @@ class SpeculativeRun:
 
     def _draft(self, count: int) -> tuple[Proposal, list[RunEvent]]:
         """Up to `count` drafts, and the events that go with it. A failing draft ends speculation for this run."""
-        assert self._drafter is not None
+        drafter = self._drafter
+        assert drafter is not None
         notices: list[RunEvent] = []
         cancelled = self._cancelled
         try:
             begin_ns = self._now()
-            computed = self._drafter.catch_up(self._ids, cancelled)
+            computed = drafter.catch_up(self._ids, cancelled)
             if computed and not cancelled():
                 reused = len(self._ids) - 1 - computed
                 notices.append(Prefilled("draft", computed, reused, self._now() - begin_ns))
             proposal = Proposal((), ())
             if not cancelled():
-                proposal = self._drafter.propose(self._ids, count, cancelled)
+                proposal = drafter.propose(self._ids, count, cancelled)
             if not proposal.ids and not cancelled():
                 self._drafter = None
                 message = "The draft model's context is full: from here the target answers alone."
@@ -202,7 +203,7 @@ class SpeculativeRun:
             return proposal, notices
         except MODEL_FAILURES as failure:
             # What a model wrote into its KV before it failed is not to be trusted in the next turn either.
-            self._drafter.rewind(0)
+            drafter.rewind(0)
             self._drafter = None
             message = f"The draft model failed ({failure}): from here the target answers alone."
             notices.append(Notice("draft_failed", message, self._now()))

@@ -17,7 +17,13 @@ from pathlib import Path
 import torch
 
 from chatapp import __version__
-from chatapp.domain.errors import ContextOverflow, EngineNotReady, InvalidSetting
+from chatapp.domain.errors import (
+    ContextOverflow,
+    EmptyPrompt,
+    EngineNotReady,
+    InvalidSetting,
+    VocabularyMismatch,
+)
 from chatapp.domain.events import Environment, RunEvent, RunStarted
 from chatapp.domain.ports import EngineCapabilities, LoadProgress, PairInfo, PairLocation
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest
@@ -89,6 +95,7 @@ class Engine:
         if draft_files is not None:
             on_progress(LoadProgress(0.8, f"Loading the draft, {draft_files.name}"))
             draft = load_model(draft_files, device)
+            require_all_ids(prompt, target, draft)
         self._pair = assemble(location, target, draft, prompt, device)
         on_progress(LoadProgress(1.0, "Ready"))
         return self._pair.info
@@ -101,6 +108,13 @@ class Engine:
         if request.drafter != "model":
             raise InvalidSetting("drafter", f"There is no drafter {request.drafter!r}.")
         ids = pair.prompt.encode(request.messages)
+        if not ids:
+            raise EmptyPrompt("There is nothing to send: the prompt has no tokens.")
+        if max(ids) >= pair.info.environment.vocabulary:
+            piece = pair.prompt.piece(max(ids))
+            raise InvalidSetting(
+                "messages", f"The model has no embedding for {piece!r}, which its tokenizer gives."
+            )
         limit = pair.info.capabilities.context_limit - 1
         if len(ids) > limit:
             raise ContextOverflow(len(ids), limit)
@@ -176,6 +190,20 @@ def assemble(
         CachedSequence(draft, vocabulary) if draft is not None else None,
         prompt,
     )
+
+
+def require_all_ids(prompt: Prompt, target: CausalModel, draft: CausalModel) -> None:
+    """Logits are cut to the ids that both sides have: a draft must have every id of the tokenizer that its target has.
+    Raises `VocabularyMismatch`."""
+    names = prompt.vocabulary()
+    lacking = sorted((id, token) for token, id in names.items() if draft.vocabulary <= id < target.vocabulary)
+    if lacking:
+        raise VocabularyMismatch(
+            f"The draft has {draft.vocabulary:,} ids and lacks {len(lacking):,} that the tokenizer gives and the target "
+            f"has, the first is {lacking[0][1]!r} ({lacking[0][0]}).",
+            tuple((token, id, -1) for id, token in lacking[:5]),
+            remedy="Choose a draft of the same family, or open the target without a draft.",
+        )
 
 
 def default_threads() -> int:

@@ -46,8 +46,10 @@ class Checkpoint:
         """Safetensors files in order. Raises `ModelNotFound` when there are none or one that the index names is missing."""
         index = self.directory / "model.safetensors.index.json"
         if index.exists():
-            names = sorted(set(_read_json(index).get("weight_map", {}).values()))
-            files = [self.directory / name for name in names]
+            names = _read_json(index).get("weight_map")
+            if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+                raise NotAModel(f"{index} names no weight files.", remedy="Download or copy the model again.")
+            files = [self.directory / name for name in sorted(set(names.values()))]
         else:
             files = sorted(self.directory.glob("*.safetensors"))
         missing = [file.name for file in files if not file.is_file()]

@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
-from chatapp.domain.errors import LoadFailed, UnsupportedModel
+from chatapp.domain.errors import LoadFailed, UnsupportedModel, WeightsDamaged
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import Checkpoint
+
+REWIND_TOLERANCE = 0.05
+"""Of the largest logit: far above bfloat16's rounding, far below what a token more or less in the context changes."""
 
 
 class TransformersModel:
@@ -36,19 +39,30 @@ class TransformersModel:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> TransformersModel:
-        """Raises `LoadFailed` with transformers' own words, `UnsupportedModel` when its cache cannot be rewound."""
+        """Raises `WeightsDamaged`, `LoadFailed` with transformers' own words, `UnsupportedModel` when its cache cannot be
+        rewound."""
         import transformers
 
         # The argument was renamed in transformers 5.
         dtype_argument = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
         checkpoint.check_files()
+        model: Any
+        report: Any
+        options: dict[str, Any] = {dtype_argument: dtype, "output_loading_info": True}
         try:
-            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                str(checkpoint.directory), local_files_only=True, **{dtype_argument: dtype}
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                str(checkpoint.directory), local_files_only=True, **options
             )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            model, report = loaded
+            model.to(device).eval()
+        except Exception as error:  # each architecture has its own code and its own ways to fail
             raise LoadFailed(f"transformers cannot load {checkpoint.directory}: {error}") from error
-        model.to(device).eval()
+        if report["missing_keys"]:
+            # transformers fills them with random numbers and says so in its log only.
+            raise WeightsDamaged(
+                f"{checkpoint.directory} lacks the weight {min(report['missing_keys'])}.",
+                remedy="Download or copy the model again.",
+            )
         limit = int(getattr(model.config, "max_position_embeddings", 0) or 2048)
         info = ModelInfo(
             checkpoint.name,
@@ -57,19 +71,26 @@ class TransformersModel:
             str(dtype).removeprefix("torch."),
             checkpoint.weights_sha256(),
         )
-        loaded = cls(model, info, limit)
-        loaded._try_rewind(checkpoint)
-        return loaded
+        usable = cls(model, info, limit)
+        usable._check_rewinding(checkpoint)
+        return usable
 
-    def _try_rewind(self, checkpoint: Checkpoint) -> None:
+    def _check_rewinding(self, checkpoint: Checkpoint) -> None:
+        """Compute a position, rewind, compute it again. Recurrent models do not fail at it: they give something else."""
+        what = f"{checkpoint.architecture} keeps a cache that cannot be rewound"
+        remedy = "Choose a model with ordinary attention."
         try:
-            self.forward([0, 1, 2], 0, 1)
-            self.forward([1], 1, 1)
-        except (RuntimeError, ValueError, AttributeError, NotImplementedError, TypeError) as error:
-            raise UnsupportedModel(
-                f"{checkpoint.architecture} keeps a cache that cannot be rewound ({error}).",
-                remedy="Choose a model with ordinary attention.",
-            ) from error
+            first = self.forward([0, 1, 2], 0, 3)[1]
+            again = self.forward([1], 1, 1)[0]
+        except Exception as error:  # as above: each architecture's own code
+            raise UnsupportedModel(f"{what} ({error}).", remedy=remedy) from error
+        if not bool(torch.isfinite(first).all()):
+            raise WeightsDamaged(
+                f"{checkpoint.directory} gives logits that are not finite: its weights are damaged.",
+                remedy="Download or copy the model again.",
+            )
+        if float((first - again).abs().max()) > REWIND_TOLERANCE * float(first.abs().max()):
+            raise UnsupportedModel(f"{what}.", remedy=remedy)
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:

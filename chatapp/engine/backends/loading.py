@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from chatapp.domain.errors import WeightsDamaged
+from chatapp.domain.errors import NotAModel, WeightsDamaged
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import Checkpoint
 from chatapp.engine.backends.llama import LlamaModel, LlamaShape
@@ -38,8 +38,8 @@ def fast_path_obstacle(config: dict[str, Any]) -> str | None:
     for key in ("attention_bias", "mlp_bias"):
         if config.get(key):
             return key
-    scaling = config.get("rope_scaling") or _rope(config)
-    if scaling and scaling.get("rope_type", scaling.get("type", "default")) != "default":
+    scaling = _mapping(config, "rope_scaling") or _mapping(config, "rope_parameters")
+    if scaling.get("rope_type", scaling.get("type", "default")) != "default":
         return "scaled rotary positions"
     if config.get("hidden_act", "silu") != "silu":
         return f"activation {config.get('hidden_act')}"
@@ -48,16 +48,39 @@ def fast_path_obstacle(config: dict[str, Any]) -> str | None:
     return None
 
 
-def _rope(config: dict[str, Any]) -> dict[str, Any]:
-    """transformers 5 writes `rope_parameters`; before, `rope_theta` stood by itself."""
-    value = config.get("rope_parameters")
+def _mapping(config: dict[str, Any], key: str) -> dict[str, Any]:
+    value = config.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def llama_shape(config: dict[str, Any]) -> LlamaShape:
+def llama_shape(checkpoint: Checkpoint) -> LlamaShape:
+    """Raises `NotAModel` where config.json lacks a number or holds one that makes no model."""
+    what = f"{checkpoint.directory}/config.json describes no Llama model"
+    remedy = "Download or copy the model again."
+    try:
+        shape = _shape(checkpoint.config)
+    except KeyError as error:
+        raise NotAModel(f"{what}: it lacks {error.args[0]}.", remedy=remedy) from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise NotAModel(f"{what} ({error}).", remedy=remedy) from error
+    sizes = (
+        shape.vocabulary,
+        shape.hidden,
+        shape.layers,
+        shape.kv_heads,
+        shape.intermediate,
+        shape.context_limit,
+    )
+    if min(sizes) < 1 or shape.heads % shape.kv_heads or shape.head_dim < 2 or shape.head_dim % 2:
+        raise NotAModel(f"{what}: its numbers do not fit together ({shape}).", remedy=remedy)
+    return shape
+
+
+def _shape(config: dict[str, Any]) -> LlamaShape:
     heads = int(config["num_attention_heads"])
     hidden = int(config["hidden_size"])
-    theta = config.get("rope_theta") or _rope(config).get("rope_theta") or 10000.0
+    # transformers 5 writes `rope_parameters`; before, `rope_theta` stood by itself.
+    theta = config.get("rope_theta") or _mapping(config, "rope_parameters").get("rope_theta") or 10000.0
     return LlamaShape(
         vocabulary=int(config["vocab_size"]),
         hidden=hidden,
@@ -72,13 +95,15 @@ def llama_shape(config: dict[str, Any]) -> LlamaShape:
     )
 
 
-def expected_shapes(shape: LlamaShape) -> dict[str, tuple[int, ...]]:
-    """Names (without `model.`) and shapes of every weight that a Llama of this shape must have; the head may be tied."""
+def expected_shapes(shape: LlamaShape, *, tied: bool) -> dict[str, tuple[int, ...]]:
+    """Names (without `model.`) and shapes of every weight that a Llama of this shape must have; a tied head has none."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     expected: dict[str, tuple[int, ...]] = {
         "embed_tokens.weight": (shape.vocabulary, shape.hidden),
         "norm.weight": (shape.hidden,),
     }
+    if not tied:
+        expected["lm_head.weight"] = (shape.vocabulary, shape.hidden)
     for index in range(shape.layers):
         prefix = f"layers.{index}."
         expected |= {
@@ -96,11 +121,14 @@ def expected_shapes(shape: LlamaShape) -> dict[str, tuple[int, ...]]:
 
 
 def _load_llama(checkpoint: Checkpoint) -> LlamaModel:
-    shape = llama_shape(checkpoint.config)
+    shape = llama_shape(checkpoint)
+    tied = bool(checkpoint.config.get("tie_word_embeddings", False))
     weights = {
         name.removeprefix("model."): tensor for name, tensor in checkpoint.load_weights(torch.float32).items()
     }
-    for name, size in expected_shapes(shape).items():
+    if tied:
+        weights.pop("lm_head.weight", None)
+    for name, size in expected_shapes(shape, tied=tied).items():
         if name not in weights:
             raise WeightsDamaged(
                 f"{checkpoint.directory} lacks the weight {name}.", remedy="Copy the model again."
