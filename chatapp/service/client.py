@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 CLOSE_TIMEOUT_S = 3.0
+FRAME_S = 1 / 30
+"""Batches reach the window at most this often: a verify step of a small pair takes 3 ms, a screen shows 30 frames a second."""
 
 
 class EngineRun:
@@ -49,8 +51,13 @@ class EngineRun:
         self._control.cancel()
 
     async def __aiter__(self) -> AsyncIterator[Sequence[RunEvent]]:
+        loop = asyncio.get_running_loop()
+        due = 0.0
         while True:
             await self._arrived.wait()
+            # The first event goes through at once, what follows it waits for the next frame.
+            await asyncio.sleep(max(due - loop.time(), 0.0))
+            due = loop.time() + FRAME_S
             self._arrived.clear()
             batch = self.mailbox.drain()
             if batch:
