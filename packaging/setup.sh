@@ -178,6 +178,8 @@ install_all() {
       "On Debian and Ubuntu: apt-get install python3-venv"
     say "making .venv with $("$python" --version) ($python)"
     "$python" -m venv "$venv"
+    # Ubuntu 22.04's pip is too old for --dry-run.
+    pip_install --quiet --upgrade "pip>=23"
   fi
   install_torch
   [[ $1 == app ]] || extra="[dev]"

@@ -44,8 +44,7 @@ class Clone:
             shutil.copy(ROOT / name, self.root / name)
         python = _script(folder / "venv-python", FAKE_PYTHON.format(log=self.log))
         self._base = _script(folder / "base-python", FAKE_BASE.format(log=self.log, python=python))
-        libraries = "".join(f"\\t{line.split()[0]} (libc6)\\n" for line in _libraries())
-        _script(folder / "bin" / "ldconfig", f"#!/bin/sh\nprintf '{libraries}'\n")
+        _ldconfig(folder / "bin", _libraries())
         fonts = folder / ".fonts"
         fonts.mkdir()
         (fonts / "some.ttf").touch()
@@ -93,6 +92,12 @@ def _libraries() -> list[str]:
     return table.split('\n"')[0].splitlines()
 
 
+def _ldconfig(folder: Path, libraries: list[str]) -> None:
+    """A loader that knows the first word of each line."""
+    known = "".join(f"\\t{line.split()[0]} (libc6,x86-64)\\n" for line in libraries)
+    _script(folder / "ldconfig", f"#!/bin/sh\nprintf '{known}'\n")
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path)
@@ -103,8 +108,8 @@ def test_first_start_installs_torch_first_and_passes_the_arguments(clone: Clone)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "started with: <bench> <a b>\n"
     installs = [line for line in clone.asked if "pip install" in line]
-    assert installs[0].endswith("torch==2.13.0")
-    assert installs[1].endswith(f"--editable {clone.root}")
+    assert [line.rpartition(" ")[2] for line in installs[:2]] == ["pip>=23", "torch==2.13.0"]
+    assert installs[2].endswith(f"--editable {clone.root}")
     assert all(str(clone.root / "packaging" / "constraints.txt") in line for line in installs)
 
 
@@ -148,9 +153,21 @@ def test_an_environment_without_python_is_made_anew(clone: Clone) -> None:
     assert any(line.startswith("base: -m venv") for line in clone.asked)
 
 
+def test_missing_libraries_and_no_others_are_installed(clone: Clone, tmp_path: Path) -> None:
+    known = [line for line in _libraries() if not line.startswith(("libxcb-cursor", "libEGL"))]
+    _ldconfig(tmp_path / "bin", known)
+    note = f'printf "%s\\n" "$*" >>"{tmp_path / "apt.txt"}"\n'
+    _script(tmp_path / "bin" / "apt-get", f"#!/bin/sh\n{note}")
+    _script(tmp_path / "bin" / "sudo", '#!/bin/sh\nexec "$@"\n')
+    done = clone.run("models")
+    assert done.stdout == "started with: <models>\n"
+    asked = (tmp_path / "apt.txt").read_text()
+    assert asked == "install -y --no-install-recommends libegl1 libxcb-cursor0\n"
+
+
 def test_missing_libraries_without_apt_are_named(clone: Clone, tmp_path: Path) -> None:
     _only_base_tools(tmp_path / "bin")
-    _script(tmp_path / "bin" / "ldconfig", "#!/bin/sh\nprintf '\\tlibGL.so.1 (libc6)\\n'\n")
+    _ldconfig(tmp_path / "bin", ["libGL.so.1"])
     done = clone.run(PATH=str(tmp_path / "bin"))
     assert done.returncode == 1
     assert "libxcb-cursor0" in done.stderr
