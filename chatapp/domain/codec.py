@@ -294,6 +294,18 @@ def record_to_dict(record: RunRecord) -> JsonObject:
     }
 
 
+def _steps_from(reader: Reader) -> list[StepCommitted]:
+    steps: list[StepCommitted] = []
+    for item in reader.children("steps"):
+        step = _step_from(item)
+        if steps and step.ended_ns < steps[-1].ended_ns:  # no time of a run could be believed
+            raise DamagedRecord(
+                f"{item.place('ended_ns')} lies before the step before.", item.place("ended_ns")
+            )
+        steps.append(step)
+    return steps
+
+
 def _record_from(reader: Reader) -> RunRecord:
     events: list[RunEvent] = []
     if not reader.is_null("started"):
@@ -301,7 +313,7 @@ def _record_from(reader: Reader) -> RunRecord:
     if not reader.is_null("progress"):
         events.append(_progress_from(reader.child("progress")))
     events += [_prefilled_from(item) for item in reader.children("prefills")]
-    events += [_step_from(item) for item in reader.children("steps")]
+    events += _steps_from(reader)
     events += [_notice_from(item) for item in reader.children("notices")]
     if not reader.is_null("ended"):
         events.append(_ended_from(reader.child("ended")))

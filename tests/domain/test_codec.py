@@ -217,10 +217,18 @@ def test_a_request_that_nobody_could_have_made_is_refused(path: str, value: obje
 
 def test_steps_out_of_order_are_refused() -> None:
     document = demo()
-    document["turns"][1]["run"]["steps"].reverse()
+    del document["turns"][1]["run"]["steps"][1]
     with pytest.raises(DamagedRecord, match="out of order") as caught:
         conversation_from_dict(document)
     assert caught.value.path == "turns[1].run"
+
+
+def test_a_clock_that_runs_backwards_is_refused() -> None:
+    document = demo()
+    document["turns"][0]["run"]["steps"][2].update(started_ns=0, ended_ns=0)
+    with pytest.raises(DamagedRecord) as caught:
+        conversation_from_dict(document)
+    assert caught.value.path == "turns[0].run.steps[2].ended_ns"
 
 
 def test_an_unknown_event_is_refused() -> None:

@@ -117,8 +117,8 @@ ends = st.builds(
 
 
 @st.composite
-def steps(draw: st.DrawFn, index: int) -> StepCommitted:
-    started_ns = draw(small)
+def steps(draw: st.DrawFn, index: int, not_before_ns: int) -> StepCommitted:
+    started_ns = not_before_ns + draw(small)
     return StepCommitted(
         index=index,
         window=draw(st.integers(1, 16)),
@@ -149,9 +149,12 @@ def event_sequences(draw: st.DrawFn) -> list[RunEvent]:
         st.builds(PrefillProgress, done=counts, total=counts),
         st.builds(Notice, code=texts, message=texts, at_ns=counts),
     )
+    clock_ns = 0
     for index in range(draw(st.integers(0, 4))):
         events += draw(st.lists(side, max_size=1))
-        events.append(draw(steps(index)))
+        step = draw(steps(index, clock_ns))
+        clock_ns = step.ended_ns
+        events.append(step)
     return events + ([draw(ends)] if draw(st.booleans()) else [])
 
 
