@@ -22,6 +22,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -166,7 +167,7 @@ def _run_loop(
         loop.add_signal_handler(number, window.close)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     engine, store = EngineClient(), SqliteStore(folder / "conversations.sqlite")
-    session = Session(window, engine, store, FileExporter(), loop, options)
+    session = Session(window, engine, store, FileExporter(), loop.stop, options)
     told = asyncio.ensure_future(story(session), loop=loop) if story is not None else None
     if told is None:
         QTimer.singleShot(0, window, session.begin)
@@ -195,7 +196,10 @@ def _leave_if_engine_hangs() -> None:
 
 
 class Session:
-    """One life of the window: begins with a pair and perhaps a record, and ends with the close button."""
+    """One life of the window: begins with a pair and perhaps a record, and ends with the close button.
+
+    `stop` is called once, when the window is closed and the last event has reached the store.
+    """
 
     def __init__(
         self,
@@ -203,12 +207,12 @@ class Session:
         engine: EnginePort,
         store: StorePort,
         exporter: ExportPort,
-        loop: asyncio.AbstractEventLoop,
+        stop: Callable[[], None],
         options: GuiOptions,
     ) -> None:
         self.window = self._window = window
         self.engine = engine
-        self._loop = loop
+        self._stop = stop
         self._options = options
         self._store = store
         self._ending: asyncio.Task[None] | None = None
@@ -278,7 +282,7 @@ class Session:
 
     def _on_closing(self) -> None:
         if self._ending is None:
-            self._ending = self._loop.create_task(self._end())
+            self._ending = asyncio.get_running_loop().create_task(self._end())
 
     async def _end(self) -> None:
         """Stop the reply and give its last event a moment to reach the store."""
@@ -287,7 +291,7 @@ class Session:
             await asyncio.wait_for(self._until_idle(), LAST_EVENT_S)
         except asyncio.TimeoutError:
             log.warning("the reply did not end in time; it is kept as far as it was written")
-        self._loop.stop()
+        self._stop()
 
     async def _until_idle(self) -> None:
         idle = asyncio.Event()

@@ -13,7 +13,6 @@ from pathlib import Path
 from PySide6.QtCore import QLockFile, QObject, Signal
 from PySide6.QtNetwork import QLocalServer, QLocalSocket
 
-RAISE = b"raise\n"
 CONNECT_MS = 1500
 
 
@@ -51,22 +50,17 @@ class SingleInstance(QObject):
         socket.connectToServer(self._name)
         if not socket.waitForConnected(CONNECT_MS):
             return False
-        socket.write(RAISE)
-        told = socket.waitForBytesWritten(CONNECT_MS)
         socket.disconnectFromServer()
-        return told
+        return True
 
     def release(self) -> None:
         self._server.close()
         self._lock.unlock()
 
     def _on_connection(self) -> None:
-        socket = self._server.nextPendingConnection()
-        socket.disconnected.connect(socket.deleteLater)
-        socket.readyRead.connect(lambda: self._on_message(socket))
-        if socket.bytesAvailable():
-            self._on_message(socket)
-
-    def _on_message(self, socket: QLocalSocket) -> None:
-        if bytes(socket.readAll().data()).startswith(RAISE):
-            self.raise_requested.emit()
+        """To connect is to ask: there is nothing else that a second process could want."""
+        while self._server.hasPendingConnections():
+            socket = self._server.nextPendingConnection()
+            socket.abort()
+            socket.deleteLater()
+        self.raise_requested.emit()

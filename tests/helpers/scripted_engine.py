@@ -76,9 +76,9 @@ class ScriptedRun(RunHandle):
         script.events[0] = dataclasses.replace(started, request=self.request)
         left = list(self._words)
         sent = 0
-        while not self.cancelled and not self.fail_with and left:
+        while left:
             await self._turn()
-            if self.cancelled or self.fail_with:
+            if self._broken_off():
                 break
             left = self._step(script, left)
             yield tuple(script.events[sent:])
@@ -89,6 +89,9 @@ class ScriptedRun(RunHandle):
             script.end(EndReason.CANCELLED if self.cancelled else EndReason.END_OF_TEXT)
         await asyncio.sleep(0)
         yield tuple(script.events[sent:])
+
+    def _broken_off(self) -> bool:
+        return self.cancelled or bool(self.fail_with)
 
     async def _turn(self) -> None:
         if self._hold:
