@@ -68,6 +68,10 @@ class Reply:
     def end(self) -> int:
         return self.offset + self.record.token_count
 
+    def shows(self, record: RunRecord) -> bool:
+        """All of `record` is read: the next reply may begin before the last steps of this one were drawn."""
+        return self.record is record and self.steps_read == len(record.steps)
+
     def grow(self) -> bool:
         """Read the steps that came since the last call. False: there were none."""
         record = self.record
@@ -109,7 +113,7 @@ class PlotSeries:
     def set_records(self, records: Sequence[RunRecord]) -> int:
         """Show these records. Returns how many replies, from the first on, are the ones shown before."""
         kept = 0
-        while kept < min(len(records), len(self.replies)) and self.replies[kept].record is records[kept]:
+        while kept < min(len(records), len(self.replies)) and self.replies[kept].shows(records[kept]):
             kept += 1
         # The first reply whose offset depends on a record that has grown must move.
         del self.replies[kept:]
