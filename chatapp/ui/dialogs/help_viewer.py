@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut, QTextDocument
+from PySide6.QtGui import QDesktopServices, QKeyEvent, QTextDocument
 from PySide6.QtWidgets import QHBoxLayout, QListWidget, QTextBrowser, QWidget
 
 from chatapp.resources import resource_path
@@ -45,11 +45,12 @@ class HelpViewer(QWidget):
         row.addWidget(self.page, 1)
         self.contents.currentRowChanged.connect(self._show)
         self.contents.setCurrentRow(0)
-        QShortcut(QKeySequence(Qt.Key.Key_Escape), self, activated=self.close)  # type: ignore[call-overload]  # stub lacks keyword slots
 
-    def refresh(self) -> None:
-        """Lay the page out again, with the colours of a new theme."""
-        self._show(self.contents.currentRow())
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.close()
+        else:
+            super().keyPressEvent(event)
 
     def _show(self, place: int) -> None:
         document: QTextDocument = self.page.document()
