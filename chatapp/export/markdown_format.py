@@ -42,12 +42,12 @@ def inline(text: str) -> str:
     """`text` on one line as inert prose: every character that Markdown or HTML could act on is escaped."""
     line = " ".join(visible(text).split())
     escaped = line.replace("&", "&amp;").replace("<", "&lt;")
-    # `.`, `:` and `@` so that no bare address becomes a link.
-    return (
-        re.sub(r"([\\`*_{}\[\]()#+\-!|>~])", r"\\\1", escaped)
-        .replace("://", ":\u200b//")
-        .replace("@", "&#64;")
-    )
+    escaped = re.sub(r"([\\`*_\[\]#|>~])", r"\\\1", escaped)
+    escaped = re.sub(
+        r"^([-+=])|^(\d+)([.)])", r"\2\\\1\3", escaped
+    )  # begins of lists and underlines of headings
+    # Bare addresses must not become links.
+    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def _cell(text: str) -> str:

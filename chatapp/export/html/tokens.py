@@ -12,7 +12,7 @@ from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView, WindowChange
 from chatapp.domain.tokens import DraftedToken, DraftOutcome
 from chatapp.export.html.markup import esc
-from chatapp.export.numbers import milliseconds, probability
+from chatapp.export.numbers import count, milliseconds, probability
 from chatapp.export.visible import token_label
 
 
@@ -65,7 +65,7 @@ def _card(record: RunRecord, view: TokenView, text: str) -> str:
         rows.append(_rejection(view.rejected))
     untested = sum(draft.outcome is DraftOutcome.UNTESTED for draft in step.drafted)
     took = f"{milliseconds((step.ended_ns - step.started_ns) / 1e9)} for {len(step.tokens)}"
-    rows.append(_row("step", took + (f" · {untested} drafts untested" if untested else "")))
+    rows.append(_row("step", took + (f" · {count(untested, 'draft')} untested" if untested else "")))
     return (
         f'<span class="card" role="tooltip"><span class="head"><b class="piece">{esc(token_label(text))}</b>'
         f'<span class="kind">{esc(style.label)}</span></span>'
