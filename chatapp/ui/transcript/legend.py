@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QHelpEvent, QPainter, QPainterPath, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QColor, QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.transcript.style import MARGIN_PX, NARROW_MARGIN_PX, NARROW_PX, TranscriptStyle
-from chatapp.ui.transcript.underlines import add_underline, draw_underline
 
 GAP_PX = 20
 PAD_Y_PX = 7
@@ -106,10 +105,8 @@ class Legend(QWidget):
             baseline = QPointF(sample.box.left(), sample.box.top() + style.small.baseline)
             painter.setPen(colour)
             painter.drawText(baseline, sample.label)
-            path = QPainterPath()
-            look = KIND_STYLES[sample.kind].underline
-            add_underline(path, look, sample.box.left(), sample.box.right(), baseline.y() + 4.5)
-            draw_underline(painter, path, look, colour)
+            left, right = sample.box.left(), sample.box.right()
+            style.marks.draw_sample(painter, sample.kind, left, right, baseline.y() + 4.5)
         painter.setPen(QColor(style.tokens.border))
         painter.drawLine(QPointF(0, self.height() - 0.5), QPointF(self.width(), self.height() - 0.5))
         painter.end()

@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QPainterPath, QTextCharFormat, QTextLayout, QTextLine, QTextOption
+from PySide6.QtGui import QPainter, QTextCharFormat, QTextLayout, QTextLine, QTextOption
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.transcript.flow import Block, Role, Run
 from chatapp.ui.transcript.graphemes import is_basic, utf16_offsets
 from chatapp.ui.transcript.style import Face, TranscriptStyle, with_alpha
-from chatapp.ui.transcript.underlines import add_underline, draw_underline
+from chatapp.ui.transcript.underlines import underline_boxes
 
-OPEN_LINES = 10
+OPEN_LINES = 4
 SETTLED_BEHIND = 2
 SLICE_CHARS = 4096
 TAB_CHARS = 4
@@ -53,7 +53,7 @@ class Cell:
 class Line:
     """One line. `start`:`end` are characters of `Block.shown`; `top` is px from the paragraph's top.
 
-    `cells` cover every run of the line; `underlines` are made when the line is first drawn.
+    `cells` cover every run of the line; `marks` are made when the line is first drawn.
     """
 
     fragment: _Fragment
@@ -62,7 +62,7 @@ class Line:
     end: int
     top: float
     cells: list[Cell] = field(default_factory=list)
-    underlines: dict[TokenKind, QPainterPath] | None = None
+    marks: dict[TokenKind, list[QRectF]] | None = None
 
 
 class _Fragment:
@@ -107,14 +107,18 @@ class Paragraph:
     def natural_width(self) -> float:
         return max((line.text_line.naturalTextWidth() for line in self.lines), default=0.0)
 
-    def lay_out(self, style: TranscriptStyle, face: Face, width: float, unchanged: int = 0) -> None:
-        """Break the block into lines; its first `unchanged` characters are as they were at the last call."""
+    def lay_out(self, style: TranscriptStyle, face: Face, width: float, unchanged: int = 0) -> float:
+        """Break the block into lines; its first `unchanged` characters are as they were at the last call.
+
+        Returns the top of the first line that may have changed, px.
+        """
         if style is not self._style or face is not self._face or width != self.width:
             self._style, self._face, self.width = style, face, width
             unchanged = 0
         self._find_direction(unchanged)
         start = self._keep_settled(unchanged)
         shown = self.block.shown
+        top = float(len(self.lines) * face.pitch)
         while True:
             piece = shown[start : start + SLICE_CHARS]
             whole = start + len(piece) == len(shown)
@@ -129,6 +133,7 @@ class Paragraph:
                 del self.lines[first + keep :]
             if start >= len(shown):
                 break
+        return top
 
     def _find_direction(self, unchanged: int) -> None:
         """Every fragment must agree on the direction: that of the block's first letter."""
@@ -223,14 +228,16 @@ class Paragraph:
         # Spaces at a soft line end hang out over the margin; only the block's own last spaces are shown.
         last = line.end == len(self.block.shown)
         limit = self.width if last else line.text_line.naturalTextWidth() + line.text_line.x()
-        for run in self._runs(line.start, line.end):
+        right = 0.0
+        for number, run in enumerate(self._runs(line.start, line.end)):
             begin, end = max(run.shown_start, line.start), min(run.shown_end, line.end)
-            for left, right in self.extents(line, begin, end):
-                if self._right_to_left:
-                    yield Cell(run, left, right)
-                else:
-                    left = min(left, max(limit - MIN_CELL_PX, 0.0))
-                    yield Cell(run, left, max(min(right, limit), left))
+            if self._mixed:
+                yield from (Cell(run, *extent) for extent in self.extents(line, begin, end))
+                continue
+            left = right if number else _x_of(line.text_line, line.fragment.unit(begin))
+            right = _x_of(line.text_line, line.fragment.unit(end))
+            near = min(left, max(limit - MIN_CELL_PX, 0.0))
+            yield Cell(run, near, max(min(right, limit), near))
 
     def extents(self, line: Line, begin: int, end: int) -> list[tuple[float, float]]:
         """Where `shown[begin:end]` stands in the line, left to right edges in px; several where directions mix."""
@@ -331,25 +338,23 @@ class Paragraph:
             at = QPointF(origin.x(), origin.y() + line.top)
             self._draw_pills(painter, line, at)
             line.text_line.draw(painter, at)
-            if line.underlines is None:
-                line.underlines = self._underlines(line)
+            if line.marks is None:
+                line.marks = self._marks(line)
             painter.translate(at)
-            for kind, path in line.underlines.items():
-                draw_underline(
-                    painter, path, KIND_STYLES[kind].underline, with_alpha(self._style.kinds[kind], 0.8)
-                )
+            for kind, boxes in line.marks.items():
+                self._style.marks.draw(painter, kind, boxes)
             painter.translate(-at)
 
-    def _underlines(self, line: Line) -> dict[TokenKind, QPainterPath]:
+    def _marks(self, line: Line) -> dict[TokenKind, list[QRectF]]:
         assert self._face is not None
-        paths: dict[TokenKind, QPainterPath] = {}
-        y = self._face.baseline + round(self._face.font.pixelSize() * 0.3) - 0.2
+        marks: dict[TokenKind, list[QRectF]] = {}
+        middle = self._face.baseline + round(self._face.font.pixelSize() * 0.3)
         for cell in line.cells:
             kind = cell.run.kind
             if kind is not None and cell.run.role is Role.TEXT and cell.right > cell.left:
-                path = paths.setdefault(kind, QPainterPath())
-                add_underline(path, KIND_STYLES[kind].underline, cell.left, cell.right, y)
-        return paths
+                boxes = underline_boxes(KIND_STYLES[kind].underline, cell.left, cell.right)
+                marks.setdefault(kind, []).extend(box.translated(0, middle) for box in boxes)
+        return marks
 
     def _draw_pills(self, painter: QPainter, line: Line, at: QPointF) -> None:
         assert self._style is not None

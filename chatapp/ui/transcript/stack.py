@@ -51,26 +51,30 @@ class TextStack:
         same = first < len(self.paragraphs) and self.paragraphs[first].block is blocks[first]
         del self.paragraphs[first + same :]
         del self._tops[first + same :]
+        changed = self.height
         for index in range(first, len(blocks)):
             if index == len(self.paragraphs):
                 self.paragraphs.append(Paragraph(blocks[index]))
                 self._tops.append(0.0)
                 unchanged = 0
-            self._lay_out_one(index, style, face, unchanged)
+            top = self._lay_out_one(index, style, face, unchanged)
+            if index == first:
+                changed = self._tops[index] + top
         last = len(self.paragraphs) - 1
         self.height = self._bottom(last) + (CODE_PAD_Y_PX if self._is_code(last) else 0) if blocks else 0.0
-        return self._tops[first] if first < len(self._tops) else self.height
+        return changed
 
-    def _lay_out_one(self, index: int, style: TranscriptStyle, face: Face, unchanged: int) -> None:
+    def _lay_out_one(self, index: int, style: TranscriptStyle, face: Face, unchanged: int) -> float:
         paragraph = self.paragraphs[index]
         code = paragraph.block.is_code
         inner = self._width - 2 * CODE_PAD_X_PX if code else self._width
-        paragraph.lay_out(style, style.code if code else face, inner, unchanged)
+        changed = paragraph.lay_out(style, style.code if code else face, inner, unchanged)
         top = self._bottom(index - 1) if index else 0.0
         after_code = index > 0 and self._is_code(index - 1)
         if code != after_code:
             top += CODE_PAD_Y_PX
         self._tops[index] = top
+        return changed
 
     def _is_code(self, index: int) -> bool:
         return self.paragraphs[index].block.is_code

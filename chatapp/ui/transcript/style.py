@@ -13,6 +13,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF
 from chatapp.domain.palette import KIND_STYLES, Theme
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.theme import Tokens, mono_font, tokens_of
+from chatapp.ui.transcript.underlines import MarkPainter
 
 COLUMN_PX = 780
 MARGIN_PX = 28
@@ -29,6 +30,7 @@ CODE_PAD_Y_PX = 10
 CODE_RADIUS_PX = 10
 CARD_PAD_PX = 12
 LINE_SPACING = 1.62
+MARK_OPACITY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptStyle:
-    """Everything that painting asks for; a change of theme or font makes a new one."""
+    """Everything that painting asks for; a change of theme or font makes a new one.
+
+    `kinds` colours the text of a class, `marks` draws its underline.
+    """
 
     theme: Theme
     tokens: Tokens
@@ -61,6 +66,7 @@ class TranscriptStyle:
     code: Face
     small: Face
     kinds: dict[TokenKind, QColor]
+    marks: MarkPainter
 
     @classmethod
     def of(cls, theme: Theme, font: QFont, base_px: int) -> TranscriptStyle:
@@ -68,13 +74,15 @@ class TranscriptStyle:
         body.setPixelSize(base_px)
         small = QFont(font)
         small.setPixelSize(max(base_px - 3, 10))
+        kinds = {kind: QColor(style.colour(theme)) for kind, style in KIND_STYLES.items()}
         return cls(
             theme,
             tokens_of(theme),
             Face.of(body),
             Face.of(mono_font(base_px - 1), 1.55),
             Face.of(small, 1.45),
-            {kind: QColor(style.colour(theme)) for kind, style in KIND_STYLES.items()},
+            kinds,
+            MarkPainter({kind: with_alpha(colour, MARK_OPACITY) for kind, colour in kinds.items()}),
         )
 
     def colour(self, kind: TokenKind | None) -> QColor:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView
 from chatapp.ui.text_hygiene import visible
 from chatapp.ui.transcript.style import TranscriptStyle, with_alpha
-from chatapp.ui.transcript.underlines import add_underline, draw_underline
 from chatapp.ui.transcript.wording import token_facts
 
 PAD_PX = 12
@@ -114,9 +113,9 @@ class TokenCard(QWidget):
         painter.setPen(colour)
         painter.drawText(row, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, look.label)
         wide = QFontMetricsF(style.small.font).horizontalAdvance(look.label)
-        path = QPainterPath()
-        add_underline(path, look.underline, row.right() - wide, row.right(), row.center().y() + 8.5)
-        draw_underline(painter, path, look.underline, colour)
+        style.marks.draw_sample(
+            painter, self._view.kind, row.right() - wide, row.right(), row.center().y() + 8.5
+        )
 
     def _draw_facts(self, painter: QPainter, inner: QRectF) -> None:
         style = self._style_now

@@ -6,10 +6,13 @@ import itertools
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath
+from PySide6.QtGui import QColor, QImage, QPainter
 
-from chatapp.domain.palette import Underline
-from chatapp.ui.transcript.underlines import add_underline, draw_underline
+from chatapp.domain.palette import KIND_STYLES, Underline
+from chatapp.domain.tokens import TokenKind
+from chatapp.ui.transcript.underlines import MarkPainter, underline_boxes
+
+pytestmark = pytest.mark.usefixtures("qapp")
 
 WIDTH_PX = 42
 HEIGHT_PX = 8
@@ -21,9 +24,8 @@ def drawn(underline: Underline, scale: int) -> QImage:
     image.fill(Qt.GlobalColor.white)
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    path = QPainterPath()
-    add_underline(path, underline, 1.0, 41.0, 3.8)
-    draw_underline(painter, path, underline, QColor("black"))
+    kind = next(kind for kind, style in KIND_STYLES.items() if style.underline is underline)
+    MarkPainter(dict.fromkeys(TokenKind, QColor("black"))).draw_sample(painter, kind, 1.0, 41.0, 3.8)
     painter.end()
     return image
 
@@ -72,8 +74,6 @@ def test_gaps_and_heights_are_what_the_names_say(scale: int) -> None:
 
 @pytest.mark.parametrize("underline", list(Underline))
 def test_a_token_one_character_wide_still_has_its_mark(underline: Underline) -> None:
-    path = QPainterPath()
-    add_underline(path, underline, 10.0, 13.0, 5.0)
-    assert not path.isEmpty()
-    assert path.boundingRect().left() >= 9.9
-    assert path.boundingRect().right() <= 13.1
+    boxes = underline_boxes(underline, 10.0, 13.0)
+    assert boxes
+    assert all(box.width() >= 1.0 and box.left() >= 10.0 and box.right() <= 13.0 for box in boxes)
