@@ -29,7 +29,7 @@ from chatapp.domain.ports import EngineCapabilities, LoadProgress, PairInfo, Pai
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest
 from chatapp.engine.acceptors import DESCRIPTIONS, make_acceptor
 from chatapp.engine.backends.checkpoint import read_checkpoint
-from chatapp.engine.backends.loading import default_device, load_model
+from chatapp.engine.backends.loading import check_config, default_device, load_model
 from chatapp.engine.clock import MonotonicClock
 from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter
 from chatapp.engine.drafters.model import ModelDrafter
@@ -86,6 +86,10 @@ class Engine:
         on_progress(LoadProgress(0.05, "Reading the tokenizer"))
         target_files = read_checkpoint(location.target)
         draft_files = read_checkpoint(location.draft) if location.draft is not None else None
+        for files in (target_files, draft_files):
+            if files is not None:
+                # Before the tokenizer: transformers reads config.json for it too, and says less about what is wrong there.
+                check_config(files)
         prompt = Prompt.load(location.target, target_files.eos_ids())
         if draft_files is not None and location.draft is not None and not same_tokenizer(location):
             require_same_vocabulary(prompt.vocabulary(), Prompt.load(location.draft, ()).vocabulary())

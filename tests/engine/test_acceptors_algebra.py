@@ -175,7 +175,7 @@ def nucleus(probs: torch.Tensor) -> torch.Tensor:
     return Processor(settings).row(torch.log(probs), ()).probs
 
 
-SHAPES = {
+SHAPES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "plain": lambda probs: probs,
     "zeros": without_smallest,
     "one-hot": one_hot,

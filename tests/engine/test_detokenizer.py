@@ -99,7 +99,7 @@ def test_single_bytes_whole_and_broken_with_special_tokens_between(
     tokenizer, prompt = trained(kind)
     ids: list[int] = []
     for part in parts:
-        ids += [tokenizer.token_to_id(part)] if isinstance(part, str) else byte_ids(kind, tokenizer, part)
+        ids += [small.id_of(tokenizer, part)] if isinstance(part, str) else byte_ids(kind, tokenizer, part)
     check_spans(prompt, ids)
     # Both kinds show the same: every whole character, and U+FFFD only where bytes fit none.
     data = b"".join(part for part in parts if isinstance(part, bytes))
@@ -109,9 +109,9 @@ def test_single_bytes_whole_and_broken_with_special_tokens_between(
 
 def byte_ids(kind: str, tokenizer: Tokenizer, data: bytes) -> list[int]:
     if kind == "byte-fallback":
-        return [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in data]
+        return [small.id_of(tokenizer, f"<0x{byte:02X}>") for byte in data]
     names = byte_alphabet()
-    return [tokenizer.token_to_id(names[byte]) for byte in data]
+    return [small.id_of(tokenizer, names[byte]) for byte in data]
 
 
 @lru_cache(maxsize=1)

@@ -33,7 +33,9 @@ IDS = [(index * index * 7 + index * 3) % checkpoints.VOCABULARY for index in ran
 
 
 @pytest.fixture(params=SHAPES, scope="module")
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[LlamaModel, torch.Tensor]:
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[LlamaModel, torch.Tensor]:
     """The fast path and transformers' logits of all of `IDS`."""
     config = checkpoints.llama_config(**SHAPES[request.param])
     directory = checkpoints.save(tmp_path_factory.mktemp("llama"), config)
@@ -87,9 +89,7 @@ def random_model(padded: bool) -> LlamaModel:
     from chatapp.engine.backends.loading import expected_shapes
 
     for name, size in expected_shapes(shape, tied=True).items():
-        weights[name] = (
-            torch.ones(size) if len(size) == 1 else torch.randn(size, generator=generator) * 0.2
-        )
+        weights[name] = torch.ones(size) if len(size) == 1 else torch.randn(size, generator=generator) * 0.2
     model = LlamaModel(shape, weights, ModelInfo("random", "llama", 0, "float32", ""))
     if padded:
         model._pad_rows = PADDED_ROWS
@@ -185,7 +185,9 @@ def test_what_the_fast_path_leaves_to_transformers(change: dict[str, Any], why: 
 
 def test_rotary_base_of_old_and_new_configs(tmp_path: Path) -> None:
     directory = checkpoints.save(tmp_path, checkpoints.llama_config())
-    checkpoints.change_config(directory, rope_parameters={"rope_type": "default", "rope_theta": 777.0}, rope_theta=None)
+    checkpoints.change_config(
+        directory, rope_parameters={"rope_type": "default", "rope_theta": 777.0}, rope_theta=None
+    )
     assert llama_shape(read_checkpoint(directory)).rope_theta == 777.0
     checkpoints.change_config(directory, rope_parameters=None, rope_theta=888.0)
     assert llama_shape(read_checkpoint(directory)).rope_theta == 888.0

@@ -42,7 +42,9 @@ def user(text: str) -> Message:
 
 
 def specials_in(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
-    special = {id: added.content for id, added in tokenizer.get_added_tokens_decoder().items() if added.special}
+    special = {
+        id: added.content for id, added in tokenizer.get_added_tokens_decoder().items() if added.special
+    }
     return [special[token] for token in ids if token in special]
 
 
@@ -60,7 +62,9 @@ def test_text_of_special_tokens_never_gives_special_ids(
         user(again),
     ]
     ids = prompt.encode(messages)
-    unknown = "<unk>"  # what no vocabulary entry covers may be <unk>; the template's own tokens are the point here
+    unknown = (
+        "<unk>"  # what no vocabulary entry covers may be <unk>; the template's own tokens are the point here
+    )
     found = [name for name in specials_in(tokenizer, ids) if name != unknown]
     roles = ["system", "user", "assistant", "user"]
     expected = ["<|bos|>", *(part for role in roles for part in (f"<|{role}|>", "<|end|>")), "<|assistant|>"]
@@ -100,7 +104,7 @@ def test_special_tokens_that_transformers_does_not_list() -> None:
     assert "<|hidden|>" not in specials_in(tokenizer, ids)
 
 
-@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ud83d", "x" * 10 + "\udc00" * 3])
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "x" * 10 + "\udc00" * 3])
 def test_lone_surrogates_become_replacement_characters(text: str) -> None:
     _, prompt = prompt_of("byte-level")
     shown = prompt.decode(prompt.encode([user(text)]))
@@ -144,17 +148,17 @@ def test_a_tokenizer_without_a_template_gets_a_plain_one() -> None:
 
 def test_pieces_name_special_tokens_and_show_lone_bytes() -> None:
     tokenizer, prompt = prompt_of("byte-level")
-    assert prompt.piece(tokenizer.token_to_id("<|end|>")) == "<|end|>"
+    assert prompt.piece(small.id_of(tokenizer, "<|end|>")) == "<|end|>"
     assert prompt.piece(tokenizer.encode("é").ids[0]).strip("\ufffd") == ""
     fallback, other = prompt_of("byte-fallback")
-    assert other.piece(fallback.token_to_id("<0xFF>")) == "\ufffd"
+    assert other.piece(small.id_of(fallback, "<0xFF>")) == "\ufffd"
 
 
 def test_loading_names_the_end_of_text(tmp_path: Path) -> None:
     tokenizer = small.byte_level()
     small.save(tokenizer, tmp_path)
     prompt = Prompt.load(tmp_path, [7])
-    assert prompt.eos_ids == {7, tokenizer.token_to_id("<|end|>")}
+    assert prompt.eos_ids == {7, small.id_of(tokenizer, "<|end|>")}
     assert prompt.vocabulary() == tokenizer.get_vocab()
     assert prompt.decode(prompt.encode([user("héllo 😀")])) == "héllo 😀"
 
@@ -164,7 +168,9 @@ def test_a_directory_without_a_tokenizer(tmp_path: Path) -> None:
         Prompt.load(tmp_path, ())
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": 3}', '{"version": "1.0", "model": {"type": "BPE"}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"model": 3}', '{"version": "1.0", "model": {"type": "BPE"}}']
+)
 def test_a_broken_tokenizer_file(tmp_path: Path, content: str) -> None:
     small.save(small.byte_level(), tmp_path)
     (tmp_path / "tokenizer.json").write_text(content)
@@ -177,7 +183,9 @@ def test_vocabularies_are_compared_and_not_their_sizes() -> None:
     ours = {f"t{index}": index for index in range(100)}
     require_same_vocabulary(ours, dict(ours))
     swapped = {**ours, "t3": 4, "t4": 3}
-    with pytest.raises(VocabularyMismatch, match=r"2 tokens differ.*'t3' \(3 / 4\), 't4' \(4 / 3\)") as raised:
+    with pytest.raises(
+        VocabularyMismatch, match=r"2 tokens differ.*'t3' \(3 / 4\), 't4' \(4 / 3\)"
+    ) as raised:
         require_same_vocabulary(ours, swapped)
     assert raised.value.examples == (("t3", 3, 4), ("t4", 4, 3))
     shorter = {token: id for token, id in ours.items() if id < 90}

@@ -71,6 +71,11 @@ def byte_fallback(*, size: int = 420, specials: Sequence[str] = SPECIALS) -> Tok
     return Tokenizer.from_str(json.dumps(state))
 
 
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    """Raises `KeyError` for a token that the vocabulary lacks."""
+    return tokenizer.get_vocab()[token]
+
+
 def save(tokenizer: Tokenizer, directory: Path, *, template: str | None = TEMPLATE) -> None:
     """In Hugging Face layout."""
     directory.mkdir(parents=True, exist_ok=True)

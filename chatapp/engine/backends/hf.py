@@ -48,7 +48,9 @@ class TransformersModel:
         checkpoint.check_files()
         model: Any
         report: Any
-        options: dict[str, Any] = {dtype_argument: dtype, "output_loading_info": True}
+        options: dict[str, Any] = {dtype_argument: dtype}
+        # Reported and looked at below, with the weight's name.
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
         try:
             loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 str(checkpoint.directory), local_files_only=True, **options
@@ -57,12 +59,16 @@ class TransformersModel:
             model.to(device).eval()
         except Exception as error:  # each architecture has its own code and its own ways to fail
             raise LoadFailed(f"transformers cannot load {checkpoint.directory}: {error}") from error
-        if report["missing_keys"]:
-            # transformers fills them with random numbers and says so in its log only.
-            raise WeightsDamaged(
-                f"{checkpoint.directory} lacks the weight {min(report['missing_keys'])}.",
-                remedy="Download or copy the model again.",
-            )
+        # transformers fills both with random numbers and says so in its log only.
+        for key, what in (
+            ("missing_keys", "lacks the weight"),
+            ("mismatched_keys", "does not fit its config.json in"),
+        ):
+            if report[key]:
+                raise WeightsDamaged(
+                    f"{checkpoint.directory} {what} {min(map(str, report[key]))}.",
+                    remedy="Download or copy the model again.",
+                )
         limit = int(getattr(model.config, "max_position_embeddings", 0) or 2048)
         info = ModelInfo(
             checkpoint.name,
@@ -94,8 +100,10 @@ class TransformersModel:
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
-        if self._cache.get_seq_length() > start:
-            self._cache.crop(start)
+        surplus = self._cache.get_seq_length() - start
+        if surplus > 0:
+            # As a number to take off: transformers 5 refuses the length to keep, and 4.47 knows both.
+            self._cache.crop(-surplus)
         options: dict[str, Any] = {self._rows_argument: rows} if self._rows_argument else {}
         output = self._model(
             input_ids=torch.tensor([list(ids)], device=self._model.device),

@@ -20,6 +20,12 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_config(checkpoint: Checkpoint) -> None:
+    """What can be said from config.json alone. Raises `NotAModel`."""
+    if fast_path_obstacle(checkpoint.config) is None:
+        llama_shape(checkpoint)
+
+
 def load_model(checkpoint: Checkpoint, device: str) -> CausalModel:
     """The fast path where the shape allows it, transformers otherwise. Raises `ModelError`."""
     if device == "cpu" and fast_path_obstacle(checkpoint.config) is None:
@@ -63,15 +69,9 @@ def llama_shape(checkpoint: Checkpoint) -> LlamaShape:
         raise NotAModel(f"{what}: it lacks {error.args[0]}.", remedy=remedy) from error
     except (TypeError, ValueError, ArithmeticError) as error:
         raise NotAModel(f"{what} ({error}).", remedy=remedy) from error
-    sizes = (
-        shape.vocabulary,
-        shape.hidden,
-        shape.layers,
-        shape.kv_heads,
-        shape.intermediate,
-        shape.context_limit,
-    )
-    if min(sizes) < 1 or shape.heads % shape.kv_heads or shape.head_dim < 2 or shape.head_dim % 2:
+    sizes = (shape.vocabulary, shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.intermediate)
+    fitting = min(sizes) > 0 and shape.context_limit > 1 and shape.heads % shape.kv_heads == 0
+    if not fitting or shape.head_dim < 2 or shape.head_dim % 2:
         raise NotAModel(f"{what}: its numbers do not fit together ({shape}).", remedy=remedy)
     return shape
 
