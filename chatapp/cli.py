@@ -46,7 +46,7 @@ ENTRIES = (
     DEFAULT,
     Entry("bench", "measure speculative decoding without the window"),
     Entry("export", "write a saved conversation as JSON, HTML or Markdown"),
-    Entry("replay", "open a saved conversation and look at it again"),
+    Entry("replay", "show a saved conversation again, in the terminal or in the window"),
     Entry("models", "show and check the built-in model pair, or a pair of yours"),
 )
 DESCRIPTION = "A chat window over a speculative-decoding engine: every token is coloured by who made it."
