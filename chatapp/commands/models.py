@@ -62,18 +62,18 @@ def _show(models: Iterable[tuple[str, Path]]) -> int:
 
 def _described(model: ModelDescription) -> str:
     rows = (
-        ("architecture", f"{model.architecture}, {model.layers} layers"),
+        ("architecture", f"{model.architecture}, {_counted(model.layers, 'layer')}"),
         ("parameters", f"{model.parameters:,}"),
         ("vocabulary", f"{model.vocabulary:,} tokens"),
         ("context", f"{model.context:,} tokens"),
         ("dtype", ", ".join(model.dtypes)),
-        ("weights", f"{model.size_bytes / 1e6:.1f} MB in {_files(len(model.weights))}"),
+        ("weights", f"{model.size_bytes / 1e6:.1f} MB in {_counted(len(model.weights), 'file')}"),
     )
     return "\n".join(f"  {name:<13}{value}" for name, value in rows)
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+def _counted(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _check(pair: Path) -> int:
@@ -84,5 +84,5 @@ def _check(pair: Path) -> int:
             "The built-in pair is damaged: " + " ".join(wrong),
             remedy="Get the files again: clone the repository anew, or reinstall.",
         )
-    print("files        whole: every checksum agrees")
+    print("\nFiles: whole, every checksum agrees.")
     return EXIT_OK
