@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_FPS = 15
 FRAME_MS = -(-1000 // MAX_FPS)
 WARM_UP_MS = 1200
-EMPTY_TEXT = "Each verify step of a reply becomes a bar:\nas wide as its tokens, as high as its ms per token."
+EMPTY_TEXT = "Each verify step of a reply becomes a bar: as wide as its tokens, as high as its ms per token."
 
 
 class TpotPlot(QWidget):
@@ -118,7 +118,7 @@ class TpotPlot(QWidget):
         bars = sum(len(reply.bars) for reply in self._series.replies)
         last = self._series.replies[-1].tpot_ms if self._series.replies else None
         said = f"{bars:,} verify steps" + ("" if last is None else f", TPOT of the reply {last:.1f} ms")
-        self.setAccessibleDescription(said if bars else EMPTY_TEXT.replace("\n", " "))
+        self.setAccessibleDescription(said if bars else EMPTY_TEXT)
 
     def sizeHint(self) -> QSize:
         return QSize(320, 200)
@@ -135,5 +135,5 @@ class TpotPlot(QWidget):
         if self._series.empty:
             painter.setPen(QColor(tokens.muted))
             flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(QRectF(self.rect()).adjusted(12, 0, -12, 0), flags, EMPTY_TEXT)
+            painter.drawText(QRectF(self.rect()).adjusted(20, 0, -20, 0), flags, EMPTY_TEXT)
         painter.end()

@@ -90,7 +90,7 @@ class Block:
 def mark_text(change: WindowChange) -> str:
     """The label as it stands in a line: unbreakable, isolated from right-to-left neighbours, with room at its sides."""
     label = change.label.replace(" ", "\u00a0")
-    return f"\u200b\u2066\u00a0{label}\u00a0\u2069\u200b"
+    return f"\u200b\u2066\u00a0\u00a0{label}\u00a0\u00a0\u2069\u200b"
 
 
 def plain_blocks(text: str) -> list[Block]:

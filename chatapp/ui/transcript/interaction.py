@@ -41,6 +41,7 @@ class TranscriptCanvas(TurnCanvas):
         self._autoscroll.setInterval(AUTOSCROLL_MS)
         self._autoscroll.timeout.connect(self._drag_on)
         self._pointer = QPointF()
+        self.verticalScrollBar().valueChanged.connect(self._hover_again)
 
     # --- tokens -----------------------------------------------------------------------------------------------------
 
@@ -76,6 +77,11 @@ class TranscriptCanvas(TurnCanvas):
             self.hovered = found
             self.viewport().update()
             self.hover_changed.emit(found)
+
+    def _hover_again(self) -> None:
+        """The text moved under a pointer at rest."""
+        if self.hovered is not None:
+            self._hover(self.token_at(self._pointer))
 
     def stop_hovering(self) -> None:
         self._hover(None)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QTextCharFormat, QTextLayout, QTextLine, QTextOption
+from PySide6.QtGui import QPainter, QPainterPath, QTextCharFormat, QTextLayout, QTextLine, QTextOption
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
@@ -185,7 +185,7 @@ class Paragraph:
         looks: tuple[Role, TokenKind | None] | None = None
         begin = fragment.start
         for run in self._runs(fragment.start, end):
-            look = (run.role, run.kind)
+            look = (run.role, None if self._mixed and run.role is Role.TEXT else run.kind)
             if look != looks or run.role is Role.MARK:
                 if looks is not None:
                     yield self._format(fragment, begin, max(run.shown_start, fragment.start), looks)
@@ -205,7 +205,7 @@ class Paragraph:
             chars.setForeground(with_alpha(self._style.tokens.accent, 1.0))
         elif role is Role.LINE_END:
             chars.setForeground(with_alpha(self._style.colour(kind), 0.7))
-        else:
+        elif not self._mixed:
             chars.setForeground(self._style.colour(kind))
         found = QTextLayout.FormatRange()
         found.start = fragment.unit(begin)
@@ -337,13 +337,33 @@ class Paragraph:
         for line in self.lines[first : last + 1]:
             at = QPointF(origin.x(), origin.y() + line.top)
             self._draw_pills(painter, line, at)
-            line.text_line.draw(painter, at)
+            if self._mixed:
+                self._draw_joined(painter, line, at)
+            else:
+                line.text_line.draw(painter, at)
             if line.marks is None:
                 line.marks = self._marks(line)
             painter.translate(at)
             for kind, boxes in line.marks.items():
                 self._style.marks.draw(painter, kind, boxes)
             painter.translate(-at)
+
+    def _draw_joined(self, painter: QPainter, line: Line, at: QPointF) -> None:
+        """Colours by clipping: a colour format would end the shaping run, and Arabic letters would fall apart there."""
+        assert self._style is not None
+        assert self._face is not None
+        for kind in {cell.run.kind for cell in line.cells}:
+            clip = QPainterPath()
+            for cell in line.cells:
+                if cell.run.kind is kind:
+                    clip.addRect(
+                        QRectF(cell.left, 0, cell.right - cell.left, self._face.pitch).translated(at)
+                    )
+            painter.save()
+            painter.setClipPath(clip, Qt.ClipOperation.IntersectClip)
+            painter.setPen(self._style.colour(kind))
+            line.text_line.draw(painter, at)
+            painter.restore()
 
     def _marks(self, line: Line) -> dict[TokenKind, list[QRectF]]:
         assert self._face is not None
@@ -352,9 +372,23 @@ class Paragraph:
         for cell in line.cells:
             kind = cell.run.kind
             if kind is not None and cell.run.role is Role.TEXT and cell.right > cell.left:
-                boxes = underline_boxes(KIND_STYLES[kind].underline, cell.left, cell.right)
-                marks.setdefault(kind, []).extend(box.translated(0, middle) for box in boxes)
+                left = self._ink_left(line, cell)
+                if left < cell.right:
+                    boxes = underline_boxes(KIND_STYLES[kind].underline, left, cell.right)
+                    marks.setdefault(kind, []).extend(box.translated(0, middle) for box in boxes)
         return marks
+
+    def _ink_left(self, line: Line, cell: Cell) -> float:
+        """Where a token's mark begins: behind its leading space, so that words stand apart; a mere space is marked whole."""
+        begin, end = max(cell.run.shown_start, line.start), min(cell.run.shown_end, line.end)
+        text = self.block.shown[begin:end]
+        spaces = len(text) - len(text.lstrip(" "))
+        if not spaces or self._mixed:
+            return cell.left
+        if spaces == len(text):
+            # The space hangs at a soft line end and its word begins the next line: the mark goes there.
+            return cell.left if end == cell.run.shown_end else cell.right
+        return max(_x_of(line.text_line, line.fragment.unit(begin + spaces)), cell.left)
 
     def _draw_pills(self, painter: QPainter, line: Line, at: QPointF) -> None:
         assert self._style is not None
@@ -363,7 +397,7 @@ class Paragraph:
             if cell.run.role is Role.MARK:
                 height = round(self._face.mark_font.pixelSize() * 1.55)
                 middle = self._face.baseline - self._face.mark_font.pixelSize() * 0.36
-                box = QRectF(cell.left + 1, round(middle - height / 2), cell.right - cell.left - 2, height)
+                box = QRectF(cell.left + 2, round(middle - height / 2), cell.right - cell.left - 3, height)
                 painter.setPen(Qt.PenStyle.NoPen)
                 painter.setBrush(with_alpha(self._style.tokens.accent_soft, 1.0))
                 painter.drawRoundedRect(box.translated(at), height / 2, height / 2)

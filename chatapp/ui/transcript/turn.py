@@ -50,10 +50,11 @@ class Card:
 
 
 class TurnItem:
-    """One turn laid out. Coordinates are px from the turn's top left corner; x spans the text column."""
+    """One turn laid out; `live` while its record may still grow. Coordinates are px from the turn's top left corner; x spans the text column."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, *, live: bool = False) -> None:
         self.turn = turn
+        self.live = live
         self.flow = ReplyFlow(turn.record)
         self.prompt = TextStack()
         self.reply = TextStack()
@@ -65,13 +66,17 @@ class TurnItem:
         self.more_box = QRectF()
         self.footer = QRectF()
         self.footer_badge = ""
-        self.footer_text = ""
+        self.footer_parts: list[str] = []
         self._style: TranscriptStyle | None = None
         self._width = 0.0
 
     @property
     def record(self) -> RunRecord:
         return self.turn.record
+
+    @property
+    def running(self) -> bool:
+        return self.live and self.record.ended is None
 
     def is_laid_out(self, style: TranscriptStyle, width: float) -> bool:
         return self._style is style and self._width == width
@@ -162,7 +167,7 @@ class TurnItem:
         shown = self.reply.height if self.flow.blocks[0].shown or len(self.flow.blocks) > 1 else 0.0
         bottom = self.reply_top + (shown or style.body.pitch)
         messages = [(notice.message, False) for notice in record.notices]
-        label = cut_label(record)
+        label = cut_label(record, live=self.live)
         if label.startswith("failed"):
             messages.append((label[0].upper() + label[1:], True))
             label = ""
@@ -173,8 +178,8 @@ class TurnItem:
             card.box.moveTop(round(bottom))
             bottom += card.box.height()
         self.footer = QRectF()
-        if record.ended is not None:
-            self.footer_badge, self.footer_text = label, reply_summary(record)
+        if not self.running:
+            self.footer_badge, self.footer_parts = label, reply_summary(record)
             bottom += SMALL_GAP_PX
             self.footer = QRectF(0, round(bottom), self._width, style.small.pitch + 4)
             bottom = self.footer.bottom()

@@ -15,6 +15,7 @@ from chatapp.ui.transcript.wording import progress_label
 
 CARET_PX = 7.0
 DOTS = 3
+FOOTER_SEPARATOR = "  ·  "
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class TurnPainter:
         painter, style, record = self._painter, self._style, item.record
         line = QRectF(reply.x(), reply.y(), item.bubble.right(), style.body.pitch)
         if record.visible_chars:
-            if record.running:
+            if item.running:
                 end = item.reply.place_of(record.visible_chars).translated(reply)
                 height = style.body.font.pixelSize() * 1.05
                 painter.setPen(Qt.PenStyle.NoPen)
@@ -114,7 +115,7 @@ class TurnPainter:
         painter.setFont(style.small.font)
         painter.setPen(QColor(style.tokens.muted))
         align = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-        if record.ended is not None:
+        if not item.running:
             painter.drawText(line, align, "The reply is empty.")
             return
         painter.drawText(line.adjusted(DOTS * 9 + 8, 0, 0, 0), align, progress_label(record))
@@ -153,7 +154,10 @@ class TurnPainter:
             painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, item.footer_badge)
             box.setLeft(badge.right() + 10)
         painter.setPen(QColor(style.tokens.muted))
-        text = metrics.elidedText(item.footer_text, Qt.TextElideMode.ElideRight, box.width())
+        parts = list(item.footer_parts)
+        while len(parts) > 1 and metrics.horizontalAdvance(FOOTER_SEPARATOR.join(parts)) > box.width():
+            parts.pop()  # the last ones matter least
+        text = metrics.elidedText(FOOTER_SEPARATOR.join(parts), Qt.TextElideMode.ElideRight, box.width())
         painter.drawText(box, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
 
 

@@ -16,9 +16,11 @@ _CUT = {
 }
 
 
-def cut_label(record: RunRecord) -> str:
-    """Why the reply is not whole; empty for a running or whole one."""
-    if record.ended is None or not record.partial:
+def cut_label(record: RunRecord, *, live: bool = False) -> str:
+    """Why the reply is not whole; empty for a whole one. `live`: events may still come."""
+    if record.ended is None:
+        return "" if live else "interrupted"
+    if not record.partial:
         return ""
     if record.ended.reason is EndReason.FAILED:
         return f"failed: {record.ended.error or 'no reason given'}"
@@ -35,8 +37,8 @@ def progress_label(record: RunRecord) -> str:
     return f"Reading the prompt · {progress.done:,} of {progress.total:,} tokens"
 
 
-def reply_summary(record: RunRecord) -> str:
-    """The line of numbers below a finished reply; numbers that do not exist are left out."""
+def reply_summary(record: RunRecord) -> list[str]:
+    """The numbers below a finished reply, the most telling first; numbers that do not exist are left out."""
     metrics = run_metrics(record)
     parts = [f"{metrics.tokens:,} token" + ("" if metrics.tokens == 1 else "s")]
     if metrics.tpot_s is not None:
@@ -47,7 +49,7 @@ def reply_summary(record: RunRecord) -> str:
         parts.append(f"{metrics.acceptance_rate:.0%} accepted".replace("%", " %"))
     if metrics.mean_acceptance_length is not None and metrics.drafted:
         parts.append(f"{metrics.mean_acceptance_length:.1f} tokens per step")
-    return "  ·  ".join(parts)
+    return parts
 
 
 def percent(probability: float) -> str:
@@ -76,17 +78,24 @@ def token_facts(record: RunRecord, view: TokenView) -> list[tuple[str, str]]:
     if token.draft_prob is not None:
         facts.append(("Draft", percent(token.draft_prob)))
     if view.rejected is not None:
-        facts += _rejected_facts(view.rejected)
+        acceptor = record.started.acceptor if record.started is not None else ""
+        facts += _rejected_facts(view.rejected, acceptor)
     return facts
 
 
-def _rejected_facts(draft: DraftedToken) -> list[tuple[str, str]]:
+def _rejected_facts(draft: DraftedToken, acceptor: str) -> list[tuple[str, str]]:
     facts = [("Draft wanted", visible(draft.text))]
     target = "" if draft.target_prob is None else f", target {percent(draft.target_prob)}"
     facts.append(("", f"draft {percent(draft.draft_prob)}{target}"))
-    if draft.draw is not None and draft.target_prob is not None and draft.draft_prob > 0:
+    if (
+        draft.draw is not None
+        and draft.target_prob is not None
+        and draft.draft_prob > 0
+        and acceptor == "rejection"
+    ):
+        # The rule of Chen et al. 2023 keeps a draft while the draw is below target / draft.
         ratio = min(draft.target_prob / draft.draft_prob, 1.0)
-        facts.append(("Draw", f"{draft.draw:.3f} ≥ {ratio:.3f}"))
+        facts.append(("Draw", f"{draft.draw:.3f} ≥ {ratio:.3f}, target ÷ draft"))
     elif draft.draw is not None:
         facts.append(("Draw", f"{draft.draw:.3f}"))
     return facts
