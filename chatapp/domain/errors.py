@@ -9,7 +9,7 @@ shows `what`, `kept` and `remedy` and never a traceback. This module must not kn
     ├── GenerationFailed
     ├── RecordError       NotARecord · NewerSchema · DamagedRecord
     ├── ExportFailed
-    └── StoreError        StoreNewer · StoreFailed
+    └── StoreError        StoreNewer · StoreFailed · StoreDamaged
 """
 
 from __future__ import annotations
@@ -154,3 +154,7 @@ class StoreNewer(StoreError):
 
 class StoreFailed(StoreError):
     """The database cannot be opened or written: disk full, no rights, locked by another program."""
+
+
+class StoreDamaged(StoreError):
+    """The database, or a part of it, cannot be read; the file is kept aside."""

@@ -7,19 +7,21 @@ Writes happen on the caller's thread, the GUI's. With WAL and `synchronous=NORMA
 checkpoints do, so they are kept out of replies: one after a reply when the log has grown, one on close. Median cost of
 `append` on a 2-core machine, steps of up to 16 tokens: 0.07 ms, p99 0.09 ms.
 
-Must not know a window; tells what it had to do in `warnings`.
+A store must never end a reply: once it is open nothing raises, and `tell` gets what a person should know.
+Must not know a window.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chatapp.domain.codec import event_from_dict, event_to_dict, record_events
-from chatapp.domain.errors import DamagedRecord, StoreFailed, StoreNewer
+from chatapp.domain.errors import DamagedRecord, StoreDamaged, StoreError, StoreFailed, StoreNewer
 from chatapp.domain.events import EndReason, RunEnded, RunEvent
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.domain.strict_reader import clean_text
@@ -40,29 +42,32 @@ _DROP_TURN = "DELETE FROM turn WHERE conversation_id = ? AND turn_index = ?"
 _PUT_BATCH = "INSERT INTO batch (conversation_id, turn_index, events) VALUES (?, ?, ?)"
 
 
+def log_problem(problem: StoreError) -> None:
+    """Where problems go when nobody listens."""
+    logging.getLogger(__name__).warning("%s", problem)
+
+
 class SqliteStore:
     """One database file. `path`'s folder is made when missing.
 
-    A damaged file is renamed to `<name>.damaged-<n>`, a fresh one begun and `warnings` says so.
+    A damaged file is renamed to `<name>.damaged-<n>` and a fresh one begun. `tell` gets that, and failures to write: once
+    per spell of them. What could not be written is kept in memory and tried again with the next batch.
 
     Raises `StoreNewer` for a file of a later version (left as it is), `StoreFailed` when it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tell: Callable[[StoreError], None] = log_problem) -> None:
         self._path = path
-        self.warnings: list[str] = []
+        self._tell = tell
         self._pending: list[Statement] = []
-        self._told = False
+        self._failing = False
         self._stored: set[tuple[str, int]] = set()
         self._connection = self._open_or_set_aside()
 
     # --- StorePort ----------------------------------------------------------------------------------------------------
 
     def begin_turn(self, conversation: Conversation, turn_index: int) -> None:
-        """Note the prompt of a turn that begins; later turns are dropped, earlier ones written if they are not there.
-
-        Raises `StoreFailed` once when writing begins to fail; what could not be written is tried again each time.
-        """
+        """Note the prompt of a turn that begins; later turns are dropped, earlier ones written if they are not there."""
         identity = clean_text(conversation.id)
         statements: list[Statement] = [
             (
@@ -85,7 +90,7 @@ class SqliteStore:
         self._write(statements)
 
     def append(self, conversation: Conversation, turn_index: int, events: Sequence[RunEvent]) -> None:
-        """Keep one batch of events of a turn that was begun. Raises like `begin_turn`."""
+        """Keep one batch of events of a turn that was begun."""
         if not events:
             return
         self._write([(_PUT_BATCH, (clean_text(conversation.id), turn_index, _encoded(events)))])
@@ -97,20 +102,17 @@ class SqliteStore:
         try:
             return self._latest()
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                raise self._failure(error) from error
-            self._connection.close()
-            self._set_aside(error)
-            self._connection = self._open_or_set_aside()
+            if _is_damage(error):
+                self._begin_afresh(error)
+            else:
+                self._tell(self._failure(error))
             return None
 
     def close(self) -> None:
-        """Write what is left and release the file. Raises `StoreFailed` when something could not be written."""
-        try:
-            self._told = False
-            self._write([])
-        finally:
-            self._connection.close()
+        """Write what is left and release the file."""
+        self._failing = False
+        self._write([])
+        self._connection.close()
 
     # --- opening ------------------------------------------------------------------------------------------------------
 
@@ -176,9 +178,20 @@ class SqliteStore:
         except OSError as refused:
             raise self._failure(refused) from refused
         self._stored.clear()
-        self.warnings.append(
-            f"The saved conversations could not be read ({error}). The file was set aside as {aside.name} and a new one begun."
+        self._tell(
+            StoreDamaged(
+                f"The saved conversations could not be read ({error}).",
+                kept=f"The file was set aside as {aside.name} and a new one begun.",
+            )
         )
+
+    def _begin_afresh(self, error: sqlite3.DatabaseError) -> None:
+        self._connection.close()
+        try:
+            self._set_aside(error)
+            self._connection = self._open_or_set_aside()
+        except StoreError as refused:
+            self._tell(refused)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -192,17 +205,18 @@ class SqliteStore:
                 for sql, values in self._pending:
                     self._connection.execute(sql, values)
         except sqlite3.Error as error:
-            if self._told:  # one message per spell of failures, not one per verify step
-                return
-            self._told = True
-            raise self._failure(error) from error
+            if not self._failing:
+                self._failing = True
+                self._tell(self._failure(error))
+            return
         self._pending.clear()
-        self._told = False
+        self._failing = False
 
     def _checkpoint_if_grown(self) -> None:
         log = self._path.with_name(f"{self._path.name}-wal")
         if log.exists() and log.stat().st_size > CHECKPOINT_BYTES:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with suppress(sqlite3.Error):  # nothing depends on it: the next reply, or closing, does it again
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _failure(self, error: Exception) -> StoreFailed:
         return StoreFailed(
@@ -239,8 +253,11 @@ class SqliteStore:
                 for event in _decoded(batch):
                     record.apply(event)
         except (ValueError, DamagedRecord) as error:
-            self.warnings.append(
-                f"Reply {turn_index + 1} of the last conversation is damaged from step {len(record.steps)} on ({error})."
+            self._tell(
+                StoreDamaged(
+                    f"Reply {turn_index + 1} of the last conversation is damaged from step {len(record.steps)} on ({error}).",
+                    kept="What stands before is there.",
+                )
             )
         _close(record)
         return record
