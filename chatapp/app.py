@@ -21,8 +21,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -32,9 +31,10 @@ from PySide6.QtCore import QCoreApplication, QSize, QStandardPaths, QTimer
 from PySide6.QtWidgets import QApplication
 
 import chatapp
-from chatapp.domain.errors import ChatappError
+from chatapp.domain.errors import ChatappError, StoreError
+from chatapp.domain.events import RunEvent
 from chatapp.domain.ports import EnginePort, ExportPort, PairLocation, StorePort
-from chatapp.domain.record import RunRecord
+from chatapp.domain.record import Conversation, RunRecord
 from chatapp.resources import builtin_pair
 from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
@@ -58,6 +58,7 @@ of 3 ms took 12 ms beside a busy thread, at 0.5 ms it took 8."""
 LAST_EVENT_S = 1.0
 PICTURE_DELAY_MS = 700
 """Longer than the slowest clock of the panels, so that a picture shows the final numbers."""
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 LOG_BYTES = 1_000_000
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -88,7 +89,7 @@ def run_gui(options: GuiOptions, story: Story | None = None) -> int:
     """Open the window and stay until it is closed; returns the exit status.
 
     A `story` takes the person's place (the benchmark does): it gets the session instead of `Session.begin`, and the
-    window closes when it is over. What it raises is raised here.
+    window closes when it is over. What it raises is raised here. Raises `ChatappError` where there is no screen.
     """
     app = _make_application()
     folder = _data_folder(options)
@@ -118,6 +119,11 @@ def run_gui(options: GuiOptions, story: Story | None = None) -> int:
 
 
 def _make_application() -> QApplication:
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in SCREENS):
+        raise ChatappError(
+            "There is no screen to open a window on.",
+            remedy="Start it from a desktop session; `chatapp bench`, `export` and `models` work without one.",
+        )
     app = QApplication.instance()
     if not isinstance(app, QApplication):
         app = QApplication(sys.argv[:1])
@@ -151,7 +157,6 @@ def _run_loop(
 
     from chatapp.export.service import FileExporter
     from chatapp.service.client import EngineClient
-    from chatapp.store.sqlite_store import SqliteStore
 
     loop = qasync.QEventLoop(app)
     asyncio.set_event_loop(loop)
@@ -166,7 +171,7 @@ def _run_loop(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, window.close)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    engine, store = EngineClient(), SqliteStore(folder / "conversations.sqlite")
+    engine, store = EngineClient(), _open_store(folder, window)
     session = Session(window, engine, store, FileExporter(), loop.stop, options)
     told = asyncio.ensure_future(story(session), loop=loop) if story is not None else None
     if told is None:
@@ -175,7 +180,7 @@ def _run_loop(
         told.add_done_callback(lambda _: window.close())
     try:
         loop.run_forever()
-        if told is not None:
+        if told is not None and told.done():
             told.result()
         loop.run_until_complete(session.cancel_tasks())
     finally:
@@ -186,6 +191,33 @@ def _run_loop(
         asyncio.set_event_loop(None)
     _leave_if_engine_hangs()
     return session.status
+
+
+class ForgetfulStore(StorePort):
+    """Keeps nothing: what the window works with when the conversations' file cannot be opened."""
+
+    def begin_turn(self, conversation: Conversation, turn_index: int) -> None: ...
+
+    def append(self, conversation: Conversation, turn_index: int, events: Sequence[RunEvent]) -> None: ...
+
+    def latest(self) -> Conversation | None:
+        return None
+
+    def close(self) -> None: ...
+
+
+def _open_store(folder: Path, window: MainWindow) -> StorePort:
+    from chatapp.store.sqlite_store import SqliteStore
+
+    def tell(problem: StoreError) -> None:
+        log.error("%s", problem)
+        window.banner.show_error(problem)
+
+    try:
+        return SqliteStore(folder / "conversations.sqlite", tell)
+    except StoreError as error:
+        tell(error)
+        return ForgetfulStore()
 
 
 def _leave_if_engine_hangs() -> None:
@@ -210,7 +242,7 @@ class Session:
         stop: Callable[[], None],
         options: GuiOptions,
     ) -> None:
-        self.window = self._window = window
+        self.window = window
         self.engine = engine
         self._stop = stop
         self._options = options
@@ -236,18 +268,14 @@ class Session:
         self.pairs.load(self._options.pair)
 
     def _restore(self) -> None:
-        try:
-            last = self._store.latest()
-        except ChatappError as error:
-            self._window.banner.show_error(error)
-            return
+        last = self._store.latest()
         if last is not None and last.turns:
             self.chat.show_conversation(last)
 
     def _on_ready(self) -> None:
         self.pairs.loaded.disconnect(self._on_ready)
         if self._options.prompt is not None:
-            self._window.composer.put_text(self._options.prompt)
+            self.window.composer.put_text(self._options.prompt)
             self.desk.submit(self._options.prompt)
             if self._options.screenshot_after == "ready":
                 self._take_picture()
@@ -270,15 +298,15 @@ class Session:
 
     def _take_picture(self) -> None:
         if self._options.screenshot is not None:
-            QTimer.singleShot(PICTURE_DELAY_MS, self._window, self._save_picture)
+            QTimer.singleShot(PICTURE_DELAY_MS, self.window, self._save_picture)
 
     def _save_picture(self) -> None:
         path = self._options.screenshot
         assert path is not None
-        if not self._window.grab().save(str(path)):
+        if not self.window.grab().save(str(path)):
             print(f"chatapp: {path} cannot be written", file=sys.stderr)
             self.status = EXIT_FAILED
-        self._window.close()
+        self.window.close()
 
     def _on_closing(self) -> None:
         if self._ending is None:

@@ -70,7 +70,9 @@ class ScriptedRun(RunHandle):
         self._permits.release()
 
     async def __aiter__(self) -> AsyncIterator[Sequence[RunEvent]]:
-        script = RunScript(self.request.messages[-1].content, window=self._window, speculation=self._speculation)
+        script = RunScript(
+            self.request.messages[-1].content, window=self._window, speculation=self._speculation
+        )
         started = script.events[0]
         assert isinstance(started, RunStarted)
         script.events[0] = dataclasses.replace(started, request=self.request)

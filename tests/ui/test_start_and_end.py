@@ -18,6 +18,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtNetwork import QLocalServer
 from pytestqt.qtbot import QtBot
 
+from chatapp import app
 from chatapp.app import GuiOptions, Session
 from chatapp.commands import gui
 from chatapp.domain.events import EndReason, RunEnded
@@ -214,3 +215,18 @@ def test_the_command_line_gives_the_options(monkeypatch: pytest.MonkeyPatch, tmp
         gui.run(parser.parse_args(["--draft", "d"]))
     with pytest.raises(SystemExit):
         parser.parse_args(["--size", "large"])
+
+
+def test_without_a_usable_store_the_window_works_and_says_so(
+    qtbot: QtBot, loop: asyncio.AbstractEventLoop, tmp_path: Path
+) -> None:
+    (tmp_path / "conversations.sqlite").mkdir()
+    theme = ThemeManager()
+    window = MainWindow(theme, WindowSettings(tmp_path))
+    qtbot.addWidget(window)
+    store = app._open_store(tmp_path, window)
+    window.show()
+    assert "conversations.sqlite" in window.banner.text
+    assert store.latest() is None
+    store.close()
+    theme.deleteLater()
