@@ -1,4 +1,4 @@
-"""One block of text in lines: where every run stands, and how it is drawn. Qt's text layout is used here alone.
+"""One block of text in lines: where every run stands, and how it is drawn.
 
 Why a growing paragraph stays cheap. Laying out a paragraph costs time in proportion to its length, and a reply without
 line breaks is one paragraph. Lines are broken greedily, so text appended at the end can change the last line only. Each
@@ -6,7 +6,7 @@ paragraph is therefore a list of fragments, each with a `QTextLayout` of its own
 `OPEN_LINES` lines, all but its last two are settled for good and the next fragment begins behind them. An update lays
 out the last fragment again, never more (figures: `canvas`).
 
-Characters are code points outside and UTF-16 units inside; the conversion happens in `_Fragment` and nowhere else.
+Characters are code points outside and UTF-16 units inside; the conversion happens in `lines` and nowhere else.
 This module must not know records, turns or scrolling.
 """
 
@@ -15,16 +15,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import cast
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QPainterPath, QTextCharFormat, QTextLayout, QTextLine, QTextOption
+from PySide6.QtGui import QPainter, QPainterPath, QTextCharFormat, QTextLayout, QTextOption
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.transcript.flow import Block, Role, Run
-from chatapp.ui.transcript.graphemes import is_basic, utf16_offsets
+from chatapp.ui.transcript.lines import Cell, Fragment, Line, has_right_to_left
 from chatapp.ui.transcript.style import Face, TranscriptStyle, with_alpha
 from chatapp.ui.transcript.underlines import underline_boxes
 
@@ -35,56 +33,6 @@ TAB_CHARS = 4
 MIN_CELL_PX = 3.0
 
 _STRONG = re.compile(r"[^\W\d_]")
-_RIGHT_TO_LEFT = re.compile(
-    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """The part of a run that stands in one line, from `left` to `right` px from the paragraph's left edge."""
-
-    run: Run
-    left: float
-    right: float
-
-
-@dataclass(slots=True)
-class Line:
-    """One line. `start`:`end` are characters of `Block.shown`; `top` is px from the paragraph's top.
-
-    `cells` cover every run of the line; `marks` are made when the line is first drawn.
-    """
-
-    fragment: _Fragment
-    text_line: QTextLine
-    start: int
-    end: int
-    top: float
-    cells: list[Cell] = field(default_factory=list)
-    marks: dict[TokenKind, list[QRectF]] | None = None
-
-
-class _Fragment:
-    """A `QTextLayout` over `shown[start:]`, of which the first `line_count` lines count."""
-
-    def __init__(self, layout: QTextLayout, text: str, start: int) -> None:
-        self.layout = layout
-        self.start = start
-        self._units = None if is_basic(text) else utf16_offsets(text)
-
-    def unit(self, offset: int) -> int:
-        """UTF-16 offset in the layout of character `offset` of the block."""
-        local = offset - self.start
-        return local if self._units is None else self._units[local]
-
-    def offset(self, unit: int) -> int:
-        return self.start + (unit if self._units is None else bisect_right(self._units, unit) - 1)
-
-
-def _x_of(line: QTextLine, unit: int, edge: QTextLine.Edge = QTextLine.Edge.Leading) -> float:
-    # The binding returns x and the possibly adjusted position, and its stub says `object`.
-    return cast("tuple[float, int]", line.cursorToX(unit, edge))[0]
 
 
 class Paragraph:
@@ -97,7 +45,6 @@ class Paragraph:
         self._face: Face | None = None
         self._style: TranscriptStyle | None = None
         self._right_to_left = False
-        self._mixed = False
 
     @property
     def height(self) -> float:
@@ -115,7 +62,7 @@ class Paragraph:
         if style is not self._style or face is not self._face or width != self.width:
             self._style, self._face, self.width = style, face, width
             unchanged = 0
-        self._find_direction(unchanged)
+        self._find_direction()
         start = self._keep_settled(unchanged)
         shown = self.block.shown
         top = float(len(self.lines) * face.pitch)
@@ -135,14 +82,10 @@ class Paragraph:
                 break
         return top
 
-    def _find_direction(self, unchanged: int) -> None:
+    def _find_direction(self) -> None:
         """Every fragment must agree on the direction: that of the block's first letter."""
-        shown = self.block.shown
-        if unchanged == 0:
-            strong = _STRONG.search(shown)
-            self._right_to_left = strong is not None and _RIGHT_TO_LEFT.match(strong[0]) is not None
-            self._mixed = False
-        self._mixed = self._mixed or _RIGHT_TO_LEFT.search(shown, max(unchanged - 1, 0)) is not None
+        strong = _STRONG.search(self.block.shown)
+        self._right_to_left = strong is not None and has_right_to_left(strong[0])
 
     def _keep_settled(self, unchanged: int) -> int:
         """Drop the last fragment, and every other that a change behind `unchanged` can reach. Returns where to begin."""
@@ -165,7 +108,8 @@ class Paragraph:
         option.setTabStopDistance(TAB_CHARS * self._face.font.pixelSize() * 0.6)
         layout.setTextOption(option)
         layout.setCacheEnabled(True)
-        fragment = _Fragment(layout, piece, start)
+        fragment = Fragment(layout, piece, start)
+        first = len(self.lines)
         layout.setFormats(list(self._formats(fragment, start + len(piece))))
         layout.beginLayout()
         while (text_line := layout.createLine()).isValid():
@@ -174,18 +118,18 @@ class Paragraph:
             end = fragment.offset(text_line.textStart() + text_line.textLength())
             top = float(len(self.lines) * self._face.pitch)
             text_line.setPosition(QPointF(0.0, self._face.baseline - text_line.ascent()))
-            self.lines.append(Line(fragment, text_line, begin, end, top))
+            mixed = self._right_to_left or has_right_to_left(piece[begin - start : end - start])
+            self.lines.append(Line(fragment, text_line, begin, end, top, mixed))
         layout.endLayout()
-        for line in self.lines:
-            if line.fragment is fragment:
-                line.cells = list(self._cells(line))
+        for line in self.lines[first:]:
+            line.cells = list(self._cells(line))
 
-    def _formats(self, fragment: _Fragment, end: int) -> Iterator[QTextLayout.FormatRange]:
+    def _formats(self, fragment: Fragment, end: int) -> Iterator[QTextLayout.FormatRange]:
         """Colours of the runs; neighbours that look alike share a range, so that their letters are shaped together."""
         looks: tuple[Role, TokenKind | None] | None = None
         begin = fragment.start
         for run in self._runs(fragment.start, end):
-            look = (run.role, None if self._mixed and run.role is Role.TEXT else run.kind)
+            look = (run.role, None if fragment.mixed and run.role is Role.TEXT else run.kind)
             if look != looks or run.role is Role.MARK:
                 if looks is not None:
                     yield self._format(fragment, begin, max(run.shown_start, fragment.start), looks)
@@ -194,7 +138,7 @@ class Paragraph:
             yield self._format(fragment, begin, end, looks)
 
     def _format(
-        self, fragment: _Fragment, begin: int, end: int, look: tuple[Role, TokenKind | None]
+        self, fragment: Fragment, begin: int, end: int, look: tuple[Role, TokenKind | None]
     ) -> QTextLayout.FormatRange:
         assert self._style is not None
         assert self._face is not None
@@ -205,7 +149,7 @@ class Paragraph:
             chars.setForeground(with_alpha(self._style.tokens.accent, 1.0))
         elif role is Role.LINE_END:
             chars.setForeground(with_alpha(self._style.colour(kind), 0.7))
-        elif not self._mixed:
+        elif not fragment.mixed:
             chars.setForeground(self._style.colour(kind))
         found = QTextLayout.FormatRange()
         found.start = fragment.unit(begin)
@@ -231,32 +175,13 @@ class Paragraph:
         right = 0.0
         for number, run in enumerate(self._runs(line.start, line.end)):
             begin, end = max(run.shown_start, line.start), min(run.shown_end, line.end)
-            if self._mixed:
-                yield from (Cell(run, *extent) for extent in self.extents(line, begin, end))
+            if line.mixed:
+                yield from (Cell(run, *extent) for extent in line.extents(begin, end))
                 continue
-            left = right if number else _x_of(line.text_line, line.fragment.unit(begin))
-            right = _x_of(line.text_line, line.fragment.unit(end))
+            left = right if number else line.x_of(begin)
+            right = line.x_of(end)
             near = min(left, max(limit - MIN_CELL_PX, 0.0))
             yield Cell(run, near, max(min(right, limit), near))
-
-    def extents(self, line: Line, begin: int, end: int) -> list[tuple[float, float]]:
-        """Where `shown[begin:end]` stands in the line, left to right edges in px; several where directions mix."""
-        if begin >= end:
-            return []
-        text_line, fragment = line.text_line, line.fragment
-        if not self._mixed:
-            return [(_x_of(text_line, fragment.unit(begin)), _x_of(text_line, fragment.unit(end)))]
-        found: list[tuple[float, float]] = []
-        for offset in range(begin, end):
-            unit = fragment.unit(offset)
-            one, other = _x_of(text_line, unit), _x_of(text_line, unit, QTextLine.Edge.Trailing)
-            left, right = min(one, other), max(one, other)
-            if found and left <= found[-1][1] + 0.5 and right >= found[-1][0] - 0.5:
-                left, right = min(left, found[-1][0]), max(right, found[-1][1])
-                found.pop()
-            if right > left:
-                found.append((left, right))
-        return found
 
     # --- where things are -------------------------------------------------------------------------------------------
 
@@ -302,7 +227,7 @@ class Paragraph:
         shown = self.to_shown(offset)
         index = max(bisect_right(self.lines, shown, key=lambda line: line.start) - 1, 0)
         line = self.lines[index]
-        return _x_of(line.text_line, line.fragment.unit(min(shown, line.end))), line.top
+        return line.x_of(min(shown, line.end)), line.top
 
     def spans(self, start: int, end: int) -> Iterator[QRectF]:
         """Rectangles behind the text characters `start`:`end`."""
@@ -311,7 +236,7 @@ class Paragraph:
         for line in self.lines:
             if line.end <= begin or line.start >= stop:
                 continue
-            for left, right in self.extents(line, max(begin, line.start), min(stop, line.end)):
+            for left, right in line.extents(max(begin, line.start), min(stop, line.end)):
                 yield QRectF(left, line.top, min(right, self.width) - left, self._face.pitch)
 
     def token_rects(self, first: int, last: int) -> Iterator[QRectF]:
@@ -337,7 +262,7 @@ class Paragraph:
         for line in self.lines[first : last + 1]:
             at = QPointF(origin.x(), origin.y() + line.top)
             self._draw_pills(painter, line, at)
-            if self._mixed:
+            if line.fragment.mixed:
                 self._draw_joined(painter, line, at)
             else:
                 line.text_line.draw(painter, at)
@@ -383,12 +308,12 @@ class Paragraph:
         begin, end = max(cell.run.shown_start, line.start), min(cell.run.shown_end, line.end)
         text = self.block.shown[begin:end]
         spaces = len(text) - len(text.lstrip(" "))
-        if not spaces or self._mixed:
+        if not spaces or line.mixed:
             return cell.left
         if spaces == len(text):
             # The space hangs at a soft line end and its word begins the next line: the mark goes there.
             return cell.left if end == cell.run.shown_end else cell.right
-        return max(_x_of(line.text_line, line.fragment.unit(begin + spaces)), cell.left)
+        return max(line.x_of(begin + spaces), cell.left)
 
     def _draw_pills(self, painter: QPainter, line: Line, at: QPointF) -> None:
         assert self._style is not None

@@ -13,7 +13,8 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen
 
 from chatapp.ui.transcript.flow import Block
-from chatapp.ui.transcript.paragraph import Cell, Paragraph
+from chatapp.ui.transcript.lines import Cell
+from chatapp.ui.transcript.paragraph import Paragraph
 from chatapp.ui.transcript.style import CODE_PAD_X_PX, CODE_PAD_Y_PX, CODE_RADIUS_PX, Face, TranscriptStyle
 
 BLANK_LINE_SHARE = 0.6

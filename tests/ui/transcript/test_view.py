@@ -17,7 +17,7 @@ from chatapp.domain.record import Conversation, RunRecord, TokenView
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.transcript import TranscriptView
 from chatapp.ui.transcript.flow import Role
-from chatapp.ui.transcript.paragraph import Cell
+from chatapp.ui.transcript.lines import Cell
 from tests.helpers.records import RunScript, byte_tokens, conversation, demo_conversation, scripted_run, words
 
 LONG = words("A fox went over the hill and under the bridge, then slept. " * 60)

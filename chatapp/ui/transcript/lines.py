@@ -1,0 +1,97 @@
+"""One laid out line and its cells: the bridge between characters of a block and Qt's UTF-16 positions and pixels.
+
+Knows nothing of styles or of how lines are broken.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import cast
+
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QTextLayout, QTextLine
+
+from chatapp.domain.tokens import TokenKind
+from chatapp.ui.transcript.flow import Run
+from chatapp.ui.transcript.graphemes import is_basic, utf16_offsets
+
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+
+
+def has_right_to_left(text: str) -> bool:
+    """Whether any letter of `text` runs from right to left."""
+    return not text.isascii() and _RIGHT_TO_LEFT.search(text) is not None
+
+
+class Fragment:
+    """A `QTextLayout` over a piece of a block that begins at character `start`.
+
+    `mixed`: some of it runs from right to left.
+    """
+
+    def __init__(self, layout: QTextLayout, text: str, start: int) -> None:
+        self.layout = layout
+        self.start = start
+        self.mixed = has_right_to_left(text)
+        self._units = None if is_basic(text) else utf16_offsets(text)
+
+    def unit(self, offset: int) -> int:
+        """UTF-16 offset in the layout of character `offset` of the block."""
+        local = offset - self.start
+        return local if self._units is None else self._units[local]
+
+    def offset(self, unit: int) -> int:
+        return self.start + (unit if self._units is None else bisect_right(self._units, unit) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The part of a run that stands in one line, from `left` to `right` px from the paragraph's left edge."""
+
+    run: Run
+    left: float
+    right: float
+
+
+@dataclass(slots=True)
+class Line:
+    """One line. `start`:`end` are characters of `Block.shown`; `top` is px from the paragraph's top.
+
+    `mixed`: some of it runs from right to left. `cells` cover every run of the line; `marks` are made when the line is
+    first drawn.
+    """
+
+    fragment: Fragment
+    text_line: QTextLine
+    start: int
+    end: int
+    top: float
+    mixed: bool
+    cells: list[Cell] = field(default_factory=list)
+    marks: dict[TokenKind, list[QRectF]] | None = None
+
+    def x_of(self, offset: int, edge: QTextLine.Edge = QTextLine.Edge.Leading) -> float:
+        """Where the leading (or trailing) edge of character `offset` stands, px."""
+        # The binding returns x and the possibly adjusted position, and its stub says `object`.
+        return cast("tuple[float, int]", self.text_line.cursorToX(self.fragment.unit(offset), edge))[0]
+
+    def extents(self, begin: int, end: int) -> list[tuple[float, float]]:
+        """Where `shown[begin:end]` stands in the line, left and right edges in px; several where directions mix."""
+        if begin >= end:
+            return []
+        if not self.mixed:
+            return [(self.x_of(begin), self.x_of(end))]
+        found: list[tuple[float, float]] = []
+        for offset in range(begin, end):
+            one, other = self.x_of(offset), self.x_of(offset, QTextLine.Edge.Trailing)
+            left, right = min(one, other), max(one, other)
+            if found and left <= found[-1][1] + 0.5 and right >= found[-1][0] - 0.5:
+                left, right = min(left, found[-1][0]), max(right, found[-1][1])
+                found.pop()
+            if right > left:
+                found.append((left, right))
+        return found
