@@ -65,7 +65,8 @@ def reference(
     top = scores[order[0]]
     weights = {token: math.exp(scores[token] - top) for token in order}
     total = math.fsum(weights.values())
-    kept, mass = [], 0.0
+    kept: list[int] = []
+    mass = 0.0
     for token in order:
         near |= abs(mass - settings.top_p) < EDGE and settings.top_p < 1
         if mass < settings.top_p or settings.top_p >= 1 or not kept:
