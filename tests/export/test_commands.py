@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatapp.cli import main
+from chatapp.commands import gui
 from chatapp.domain.events import EndReason
 from chatapp.domain.palette import Theme
 from chatapp.export.service import FileExporter
@@ -94,6 +96,25 @@ def test_replay_of_junk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     (tmp_path / "junk.json").write_text("junk")
     assert main(["replay", str(tmp_path / "junk.json")]) == 1
     assert capsys.readouterr().err.startswith("chatapp replay: junk.json is not a conversation")
+
+
+def test_replay_in_the_window_uses_the_window_s_own_option(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[argparse.Namespace] = []
+
+    def run(args: argparse.Namespace) -> int:
+        asked.append(args)
+        return 7
+
+    monkeypatch.setattr(gui, "run", run)
+    assert main(["replay", str(saved), "--gui"]) == 7
+    assert [args.replay for args in asked] == [saved]
+
+
+def test_a_file_that_does_not_open_opens_no_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gui, "run", lambda args: pytest.fail("the window opened"))
+    assert main(["replay", str(tmp_path / "none.json"), "--gui"]) == 1
 
 
 def look(*, colour: bool = False, width: int = 60) -> TerminalLook:

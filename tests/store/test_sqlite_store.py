@@ -4,73 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
-from chatapp.domain.errors import StoreDamaged, StoreError, StoreFailed, StoreNewer
-from chatapp.domain.events import EndReason, RunEnded, RunEvent, StepCommitted
-from chatapp.domain.ports import StorePort
+from chatapp.domain.events import EndReason, RunEnded, StepCommitted
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.export.json_format import JsonExporter
-from chatapp.store import sqlite_store
-from chatapp.store.migrations import MIGRATIONS, migrate
-from chatapp.store.opening import open_store
 from chatapp.store.sqlite_store import SqliteStore
-from tests.helpers.records import RunScript, conversation, demo_conversation, scripted_run, words
+from tests.helpers.records import RunScript, demo_conversation
+from tests.helpers.stores import STORY, answered, chat, keep, opened, partial, reopened
 from tests.helpers.strategies import conversations
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "conversations.sqlite"
-
-
-def refuse(problem: StoreError) -> None:
-    """For tests in which nothing may go wrong."""
-    raise problem
-
-
-def opened(path: Path, told: list[StoreError] | None = None) -> closing[SqliteStore]:
-    return closing(SqliteStore(path, refuse if told is None else told.append))
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    with opened(path) as ready:
-        yield ready
-
-
-def reopened(path: Path) -> Conversation | None:
-    with opened(path) as store:
-        return store.latest()
-
-
-def keep(store: StorePort, value: Conversation, index: int, events: list[RunEvent], batch: int = 2) -> None:
-    store.begin_turn(value, index)
-    for start in range(0, len(events), batch):
-        store.append(value, index, events[start : start + batch])
-
-
-def chat(*scripts: RunScript) -> Conversation:
-    """A conversation whose turns have begun and have no answer yet, as the window has it when it calls `begin_turn`."""
-    return conversation(*(Turn(script.prompt, RunRecord()) for script in scripts))
-
-
-def answered(value: Conversation, *scripts: RunScript) -> Conversation:
-    return Conversation(value.id, value.title, value.created_at, [script.turn() for script in scripts])
-
-
-STORY = scripted_run(words("The quick brown fox jumps over the lazy dog. " * 3), seed=3, prompt="A story")
 
 
 # --- in and out ---------------------------------------------------------------------------------------------------------
@@ -169,13 +119,6 @@ def test_a_turn_without_an_answer_keeps_its_prompt(path: Path) -> None:
 # --- death in mid-run ---------------------------------------------------------------------------------------------------
 
 
-def partial(events: list[RunEvent]) -> RunRecord:
-    record = RunRecord()
-    for event in events:
-        record.apply(event)
-    return record
-
-
 @pytest.mark.parametrize("taken", range(1, len(STORY.events)))
 def test_a_run_without_its_end_is_closed_at_its_last_step(path: Path, taken: int) -> None:
     with opened(path) as store:
@@ -204,7 +147,7 @@ import sys
 from pathlib import Path
 from chatapp.store.opening import open_store
 from chatapp.store.sqlite_store import SqliteStore
-from tests.store.test_sqlite_store import STORY, chat, refuse
+from tests.helpers.stores import STORY, chat, refuse
 store = SqliteStore(Path(sys.argv[1]), refuse)
 store.begin_turn(chat(STORY), 0)
 for event in STORY.events[:int(sys.argv[2])]:
@@ -244,218 +187,3 @@ def test_kill_in_mid_run_loses_nothing_that_was_handed_over(path: Path) -> None:
     assert reopened(path) == Conversation(
         again.id, again.title, again.created_at, [back.turns[0], STORY.turn()]
     )
-
-
-# --- damage -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "junk", [b"this is no database" * 100, b"\x00" * 4096, b"SQLite format 3\x00" + b"\xff" * 4080]
-)
-def test_a_damaged_file_is_set_aside_and_a_fresh_one_begun(path: Path, junk: bytes) -> None:
-    path.parent.mkdir()
-    path.write_bytes(junk)
-    told: list[StoreError] = []
-    with opened(path, told) as store:
-        assert store.latest() is None
-        (problem,) = told
-        assert isinstance(problem, StoreDamaged)
-        assert "conversations.sqlite.damaged-1" in problem.kept
-        keep(store, chat(STORY), 0, STORY.events)
-    assert path.with_name("conversations.sqlite.damaged-1").read_bytes() == junk
-    assert reopened(path) == answered(chat(STORY), STORY)
-
-
-def test_a_second_damaged_file_gets_the_next_number(path: Path) -> None:
-    path.parent.mkdir()
-    for number in (1, 2):
-        path.write_bytes(b"damage %d " % number * 50)
-        SqliteStore(path, list[StoreError]().append).close()
-        assert path.with_name(f"{path.name}.damaged-{number}").read_bytes().startswith(b"damage %d" % number)
-
-
-def test_damage_in_the_middle_is_found_when_it_is_read(path: Path) -> None:
-    with opened(path) as store:
-        for index in range(8):
-            keep(store, Conversation(f"c{index}", "x", "y", [Turn("p", RunRecord())]), 0, STORY.events)
-    data = bytearray(path.read_bytes())
-    page = 4096
-    for start in range(page, len(data), page):
-        data[start : start + 64] = b"\xa5" * 64
-    path.write_bytes(bytes(data))
-    told: list[StoreError] = []
-    with opened(path, told) as store:
-        assert store.latest() is None
-        assert len(told) == 1
-        keep(store, chat(STORY), 0, STORY.events)
-    assert reopened(path) == answered(chat(STORY), STORY)
-
-
-def test_a_damaged_batch_costs_only_what_stands_behind_it(path: Path) -> None:
-    with opened(path) as store:
-        keep(store, chat(STORY), 0, STORY.events, batch=1)
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute("UPDATE batch SET events = '[{\"event\":' WHERE id = 7")
-    told: list[StoreError] = []
-    with opened(path, told) as store:
-        back = store.latest()
-    assert back is not None
-    assert back.turns[0].record.steps == partial(STORY.events[:6]).steps
-    assert back.turns[0].record.partial
-    (problem,) = told
-    assert "damaged from step 3" in problem.what
-
-
-# --- versions -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_newer_database_is_refused_and_left_alone(path: Path) -> None:
-    SqliteStore(path, refuse).close()
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute("INSERT INTO migration (name) VALUES ('9999-from-the-future')")
-    before = path.read_bytes()
-    with pytest.raises(StoreNewer) as caught:
-        SqliteStore(path, refuse)
-    assert "9999-from-the-future" in caught.value.what
-    assert caught.value.kept
-    assert caught.value.remedy
-    assert path.read_bytes() == before
-    assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
-
-
-def test_another_program_s_database_is_left_alone(path: Path) -> None:
-    path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute("CREATE TABLE recipes (name TEXT)")
-    before = path.read_bytes()
-    with pytest.raises(StoreFailed, match="another program"):
-        SqliteStore(path, refuse)
-    assert path.read_bytes() == before
-
-
-def test_migrations_run_once_and_have_lasting_names(path: Path) -> None:
-    for _ in range(2):
-        SqliteStore(path, refuse).close()
-    with closing(sqlite3.connect(path)) as raw:
-        names = [name for (name,) in raw.execute("SELECT name FROM migration ORDER BY id")]
-    assert names == [migration.name for migration in MIGRATIONS] == sorted(set(names))
-    assert names[0] == "0001-conversations"
-
-
-def test_a_migration_that_fails_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from chatapp.store import migrations
-
-    broken = migrations.Migration("0002-broken", ("CREATE TABLE half (a TEXT)", "CREATE NONSENSE"))
-    monkeypatch.setattr(migrations, "MIGRATIONS", (broken,))
-    with closing(sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None)) as raw:
-        done = migrations.applied(raw)
-        with pytest.raises(sqlite3.OperationalError):
-            migrate(raw, done)
-        assert [name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE name = 'half'")] == []
-        assert migrations.applied(raw) == []
-
-
-# --- disks and locks ----------------------------------------------------------------------------------------------------
-
-
-def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    for place in (tmp_path / "file" / "a.sqlite", tmp_path):
-        with pytest.raises(StoreFailed) as caught:
-            SqliteStore(place, refuse)
-        assert caught.value.remedy
-
-
-def test_a_lock_is_told_once_and_nothing_is_lost(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT_S", 0.0)
-    value, told = chat(STORY), list[StoreError]()
-    with opened(path, told) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        store.begin_turn(value, 0)
-        store.append(value, 0, STORY.events[:2])
-        (problem,) = told  # once, not at every verify step
-        assert isinstance(problem, StoreFailed)
-        assert "locked" in problem.what
-        assert problem.kept
-        assert problem.remedy
-        other.execute("ROLLBACK")
-        store.append(value, 0, STORY.events[2:4])
-        other.execute("BEGIN IMMEDIATE")
-        store.append(value, 0, STORY.events[4:6])
-        assert len(told) == 2  # a new spell
-        other.execute("ROLLBACK")
-        store.append(value, 0, STORY.events[6:])
-    assert reopened(path) == answered(value, STORY)
-
-
-def test_what_could_not_be_written_is_told_again_on_close(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT_S", 0.0)
-    told: list[StoreError] = []
-    store = SqliteStore(path, told.append)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        store.begin_turn(chat(STORY), 0)
-        store.close()
-    assert len(told) == 2
-
-
-def test_a_full_disk_does_not_end_the_reply(path: Path) -> None:
-    told: list[StoreError] = []
-    with opened(path, told) as store:
-        store._connection.execute("PRAGMA max_page_count = 1")  # what SQLite calls full
-        keep(store, chat(STORY), 0, STORY.events)
-        assert len(told) == 1
-        assert "full" in told[0].what
-        store._connection.execute("PRAGMA max_page_count = 1000000")
-    assert reopened(path) == answered(chat(STORY), STORY)
-
-
-@pytest.mark.parametrize("place", ["a folder", "of a later version"])
-def test_without_a_file_the_window_gets_a_store_that_keeps_nothing(path: Path, place: str) -> None:
-    if place == "a folder":
-        path.mkdir(parents=True)
-    else:
-        SqliteStore(path, refuse).close()
-        with closing(sqlite3.connect(path)) as raw, raw:
-            raw.execute("INSERT INTO migration (name) VALUES ('9999-from-the-future')")
-    told: list[StoreError] = []
-    store = open_store(path, told.append)
-    keep(store, chat(STORY), 0, STORY.events)
-    assert store.latest() is None
-    store.close()
-    assert len(told) == 1
-
-
-def test_problems_go_to_the_log_when_nobody_listens(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path.parent.mkdir()
-    path.write_bytes(b"damage" * 50)
-    SqliteStore(path).close()
-    assert "damaged-1" in caplog.text
-
-
-def test_opening_gives_the_real_store_where_it_can(path: Path) -> None:
-    store = open_store(path, refuse)
-    keep(store, chat(STORY), 0, STORY.events)
-    store.close()
-    assert reopened(path) == answered(chat(STORY), STORY)
-
-
-def test_the_log_is_emptied_after_a_reply_and_not_during_one(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_store, "CHECKPOINT_BYTES", 0)
-    with opened(path) as store:
-        begun = path.stat().st_size
-        keep(store, chat(STORY), 0, STORY.events[:-1], batch=1)
-        assert path.stat().st_size == begun
-        store.append(chat(STORY), 0, STORY.events[-1:])
-        assert path.stat().st_size > begun
-
-
-def test_it_is_what_the_window_asks_for(store: SqliteStore) -> None:
-    port: StorePort = store
-    assert port.latest() is None
