@@ -74,10 +74,10 @@ class Line:
     cells: list[Cell] = field(default_factory=list)
     marks: dict[TokenKind, list[QRectF]] | None = None
 
-    def x_of(self, offset: int, edge: QTextLine.Edge = QTextLine.Edge.Leading) -> float:
-        """Where the leading (or trailing) edge of character `offset` stands, px."""
+    def x_of(self, offset: int) -> float:
+        """Where a cursor before character `offset` stands, px."""
         # The binding returns x and the possibly adjusted position, and its stub says `object`.
-        return cast("tuple[float, int]", self.text_line.cursorToX(self.fragment.unit(offset), edge))[0]
+        return cast("tuple[float, int]", self.text_line.cursorToX(self.fragment.unit(offset)))[0]
 
     def extents(self, begin: int, end: int) -> list[tuple[float, float]]:
         """Where `shown[begin:end]` stands in the line, left and right edges in px; several where directions mix."""
@@ -85,13 +85,10 @@ class Line:
             return []
         if not self.mixed:
             return [(self.x_of(begin), self.x_of(end))]
+        # Where directions meet, a cursor position has two places and Qt tells one of them; glyphs stand in one place only.
+        unit = self.fragment.unit(begin)
         found: list[tuple[float, float]] = []
-        for offset in range(begin, end):
-            one, other = self.x_of(offset), self.x_of(offset, QTextLine.Edge.Trailing)
-            left, right = min(one, other), max(one, other)
-            if found and left <= found[-1][1] + 0.5 and right >= found[-1][0] - 0.5:
-                left, right = min(left, found[-1][0]), max(right, found[-1][1])
-                found.pop()
-            if right > left:
-                found.append((left, right))
+        for glyphs in self.text_line.glyphRuns(unit, self.fragment.unit(end) - unit):
+            box = glyphs.boundingRect()
+            found.append((box.left(), box.right()))
         return found

@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QPainterPath, QTextCharFormat, QTextLayout, QTextOption
+from PySide6.QtGui import QPainter, QRegion, QTextCharFormat, QTextLayout, QTextOption
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
@@ -176,7 +176,12 @@ class Paragraph:
         for number, run in enumerate(self._runs(line.start, line.end)):
             begin, end = max(run.shown_start, line.start), min(run.shown_end, line.end)
             if line.mixed:
-                yield from (Cell(run, *extent) for extent in line.extents(begin, end))
+                extents = line.extents(begin, end)
+                if (
+                    run.role is Role.MARK and extents
+                ):  # one pill, also where its isolates are glyph runs of their own
+                    extents = [(min(left for left, _ in extents), max(right for _, right in extents))]
+                yield from (Cell(run, *extent) for extent in extents)
                 continue
             left = right if number else line.x_of(begin)
             right = line.x_of(end)
@@ -277,15 +282,17 @@ class Paragraph:
         """Colours by clipping: a colour format would end the shaping run, and Arabic letters would fall apart there."""
         assert self._style is not None
         assert self._face is not None
-        for kind in {cell.run.kind for cell in line.cells}:
-            clip = QPainterPath()
-            for cell in line.cells:
-                if cell.run.kind is kind:
-                    clip.addRect(
-                        QRectF(cell.left, 0, cell.right - cell.left, self._face.pitch).translated(at)
-                    )
+        boxes: dict[TokenKind | None, QRegion] = {}
+        for cell in line.cells:
+            box = QRectF(cell.left, 0, cell.right - cell.left, self._face.pitch).translated(at).toRect()
+            boxes[cell.run.kind] = boxes.get(cell.run.kind, QRegion()).united(box)
+        rest = QRegion(QRectF(0, 0, self.width, self._face.pitch).translated(at).toAlignedRect())
+        for kind, region in boxes.items():
+            # The last class takes what no cell covers (swashes, halves of ligatures): every pixel is drawn once.
+            mine = rest if kind is list(boxes)[-1] else region.intersected(rest)
+            rest = rest.subtracted(region)
             painter.save()
-            painter.setClipPath(clip, Qt.ClipOperation.IntersectClip)
+            painter.setClipRegion(mine, Qt.ClipOperation.IntersectClip)
             painter.setPen(self._style.colour(kind))
             line.text_line.draw(painter, at)
             painter.restore()

@@ -15,7 +15,14 @@ from PySide6.QtGui import QColor, QPainter, QPen
 from chatapp.ui.transcript.flow import Block
 from chatapp.ui.transcript.lines import Cell
 from chatapp.ui.transcript.paragraph import Paragraph
-from chatapp.ui.transcript.style import CODE_PAD_X_PX, CODE_PAD_Y_PX, CODE_RADIUS_PX, Face, TranscriptStyle
+from chatapp.ui.transcript.style import (
+    CODE_GAP_PX,
+    CODE_PAD_X_PX,
+    CODE_PAD_Y_PX,
+    CODE_RADIUS_PX,
+    Face,
+    TranscriptStyle,
+)
 
 BLANK_LINE_SHARE = 0.6
 
@@ -73,7 +80,7 @@ class TextStack:
         top = self._bottom(index - 1) if index else 0.0
         after_code = index > 0 and self._is_code(index - 1)
         if code != after_code:
-            top += CODE_PAD_Y_PX
+            top += CODE_PAD_Y_PX + (CODE_GAP_PX if index else 0)
         self._tops[index] = top
         return changed
 

@@ -27,6 +27,7 @@ BUBBLE_RADIUS_PX = 16
 BUBBLE_SHARE = 0.82
 CODE_PAD_X_PX = 14
 CODE_PAD_Y_PX = 10
+CODE_GAP_PX = 6
 CODE_RADIUS_PX = 10
 CARD_PAD_PX = 12
 LINE_SPACING = 1.62
@@ -43,11 +44,11 @@ class Face:
     mark_font: QFont
 
     @classmethod
-    def of(cls, font: QFont, spacing: float = LINE_SPACING) -> Face:
+    def of(cls, font: QFont, marks: QFont, spacing: float = LINE_SPACING) -> Face:
         metrics = QFontMetricsF(font)
         pitch = round(font.pixelSize() * spacing)
         baseline = round((pitch - metrics.ascent() - metrics.descent()) / 2 + metrics.ascent()) - 1
-        mark = QFont(font)
+        mark = QFont(marks)
         mark.setPixelSize(max(font.pixelSize() - 4, 9))
         mark.setWeight(QFont.Weight.Medium)
         return cls(font, pitch, baseline, mark)
@@ -78,9 +79,9 @@ class TranscriptStyle:
         return cls(
             theme,
             tokens_of(theme),
-            Face.of(body),
-            Face.of(mono_font(base_px - 1), 1.55),
-            Face.of(small, 1.45),
+            Face.of(body, font),
+            Face.of(mono_font(base_px - 1), font, 1.55),
+            Face.of(small, font, 1.45),
             kinds,
             MarkPainter({kind: with_alpha(colour, MARK_OPACITY) for kind, colour in kinds.items()}),
         )

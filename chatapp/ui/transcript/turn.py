@@ -27,7 +27,7 @@ from chatapp.ui.transcript.style import (
 )
 from chatapp.ui.transcript.wording import cut_label, reply_summary
 
-PROMPT_CHARS = 1500
+PROMPT_CHARS = 1000
 PROMPT_LINES = 16
 EXPANDED_CHARS = 200_000
 SMALL_GAP_PX = 8
