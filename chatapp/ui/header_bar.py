@@ -87,6 +87,9 @@ class HeaderBar(QFrame, ThemedWidget):
         self._detail.setContentsMargins(5, 0, 0, 0)
         lines.addWidget(self._name, 0, Qt.AlignmentFlag.AlignLeft)
         lines.addWidget(self._detail)
+        keep_height = self._detail.sizePolicy()
+        keep_height.setRetainSizeWhenHidden(True)  # the bar must not grow when the pair is there
+        self._detail.setSizePolicy(keep_height)
         self._detail.hide()
         return lines
 

@@ -181,10 +181,12 @@ def _dialogs(t: Tokens, s: TypeScale) -> str:
 QTextBrowser[kind="guide"] {{ background: {t.surface}; color: {t.text}; border: 1px solid {t.border};
   border-radius: {RADIUS_LARGE_PX}px; padding: {SPACE_3_PX}px; font-size: {s.chat}px;
   selection-background-color: {t.accent}; selection-color: {t.on_accent}; }}
-QListWidget {{ background: transparent; color: {t.text}; border: none; outline: none; }}
-QListWidget::item {{ padding: {SPACE_2_PX}px {SPACE_3_PX}px; border-radius: {RADIUS_PX - 2}px; }}
-QListWidget::item:hover {{ background: {t.hover}; }}
-QListWidget::item:selected {{ background: {t.accent_soft}; color: {t.text}; }}
+QWidget[kind="guide-window"] {{ background: {t.window}; }}
+QListWidget[kind="contents"] {{ background: {t.window}; color: {t.text}; border: none; outline: none; }}
+QListWidget[kind="contents"]::item {{ padding-left: {SPACE_3_PX}px; border-radius: {RADIUS_PX - 2}px; }}
+QListWidget[kind="contents"]::item:hover {{ background: {t.hover}; }}
+QListWidget[kind="contents"]::item:selected {{ background: {t.accent_soft}; color: {t.text}; }}
+QListWidget[kind="contents"]::item:focus {{ border: 1px solid {t.focus}; }}
 QTreeView, QListView {{ background: {t.surface}; color: {t.text}; alternate-background-color: {t.sunken}; }}
 QHeaderView::section {{ background: {t.sunken}; color: {t.muted}; border: none; padding: {SPACE_1_PX}px; }}
 """
