@@ -45,7 +45,8 @@ def inline(text: str) -> str:
     escaped = re.sub(r"([\\`*_\[\]#|>~])", r"\\\1", escaped)
     escaped = re.sub(
         r"^([-+=])|^(\d+)([.)])", r"\2\\\1\3", escaped
-    )  # begins of lists and underlines of headings
+    # Beginnings of lists, and underlines of headings.
+    escaped = re.sub(r"^(\d*)([-+=.)])(?=\s|=|$)", r"\1\\\2", escaped)
     # Bare addresses must not become links.
     return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 

@@ -93,7 +93,7 @@ def _columns(char: str) -> int:
 
 
 def _rows(record: RunRecord, width: int) -> Iterator[list[_Cell]]:
-    """Lines of at most `width` columns, broken behind a space where there is one."""
+    """Lines of at most `width` columns, broken behind a space of the text where there is one."""
     row: list[_Cell] = []
     used = 0
     for cell in _cells(record):
@@ -102,7 +102,7 @@ def _rows(record: RunRecord, width: int) -> Iterator[list[_Cell]]:
             row, used = [], 0
             continue
         if used + cell.columns > width and row:
-            spaces = [place for place, earlier in enumerate(row) if earlier.char == " "]
+            spaces = [place for place, earlier in enumerate(row) if earlier.char == " " and earlier.kind]
             cut = spaces[-1] + 1 if spaces else len(row)
             yield row[:cut]
             row = row[cut:]

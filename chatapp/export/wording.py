@@ -44,7 +44,7 @@ def settings(started: RunStarted) -> list[tuple[str, str]]:
         ("Acceptor", started.acceptor + (" (lossless)" if started.lossless else " (not lossless)")),
         ("Drafter", request.drafter),
         ("Prompt", count(started.prompt_tokens, "token")),
-        ("Started", started.started_at),
+        ("Started", moment(started.started_at)),
         ("Run", started.run_id),
     ]
 

@@ -166,6 +166,12 @@ def test_a_word_longer_than_the_line_is_broken() -> None:
     assert [line for line in lines if set(line) == {"x"}] == ["x" * 20, "x" * 20, "x" * 10]
 
 
+@pytest.mark.parametrize("width", range(16, 40))
+def test_a_mark_of_a_change_is_never_broken(width: int) -> None:
+    script = RunScript(window=5).first("one").plain(" two").set_window(8).plain(" three").plain(" four")
+    assert "[k 5 → 8]" in render(conversation(script.end().turn()), look(width=width))
+
+
 def test_an_ascii_terminal_gets_what_it_can_show(saved: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "chatapp", "replay", str(saved)],

@@ -316,6 +316,10 @@ def test_spans_with_speculation_off_are_shaded_and_joined() -> None:
     svg = tpot_plot(script.set_speculation(True).verify(["f"], "g", rejected="x").record(), "Reply 1")
     assert svg.count('class="off"') == 1
     assert svg.count('class="change-line"') == 2
+    assert "off-key" in svg
+    assert "off-key" not in tpot_plot(
+        RunScript().first("a").verify(["b"], "c", rejected="x").record(), "Reply 1"
+    )
 
 
 def test_a_single_slow_step_does_not_flatten_the_others_and_is_marked() -> None:

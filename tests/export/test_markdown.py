@@ -70,7 +70,15 @@ def test_titles_are_inert(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("- a", "\\- a"), ("1. a", "1\\. a"), ("2) a", "2\\) a"), ("===", "\\==="), ("1-2", "1-2")],
+    [
+        ("- a", "\\- a"),
+        ("1. a", "1\\. a"),
+        ("2) a", "2\\) a"),
+        ("===", "\\==="),
+        ("1-2", "1-2"),
+        ("0.7", "0.7"),
+        ("-1", "-1"),
+    ],
 )
 def test_line_starts_are_inert(text: str, wanted: str) -> None:
     assert inline(text) == wanted

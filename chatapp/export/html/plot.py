@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 720.0, 168.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 20.0, 24.0
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 MAX_GAP = 1.5
+OFF_KEY = '<span class="off-key">speculation off</span>'
 LABEL_SPACE = 64.0
 """Two marks closer than this share one label: texts must not run into each other."""
 
@@ -31,7 +32,8 @@ def tpot_plot(record: RunRecord, title: str) -> str:
     top_ms = _ceiling(timings)
     scale = _Scale(first, last, top_ms)
     mean = run_metrics(record).tpot_s
-    parts = [_grid(scale), _shades(timings, scale), _bars(timings, scale), _changes(record, timings, scale)]
+    shades = _shades(timings, scale)
+    parts = [_grid(scale), shades, _bars(timings, scale), _changes(record, timings, scale)]
     if mean is not None and mean * 1e3 <= top_ms:
         y = scale.y(mean * 1e3)
         parts.append(f'<line class="mean" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.2f}" y2="{y:.2f}"/>')
@@ -40,7 +42,7 @@ def tpot_plot(record: RunRecord, title: str) -> str:
         f'<figure class="plot"><svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{esc(summary)}">'
         f"{''.join(parts)}</svg><figcaption>ms per token, one bar per verify step, as wide as its tokens"
         f' <span class="mean-key">mean {esc(milliseconds(mean))}</span>'
-        '<span class="off-key">speculation off</span></figcaption></figure>'
+        f"{OFF_KEY if shades else ''}</figcaption></figure>"
     )
 
 
