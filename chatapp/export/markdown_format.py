@@ -43,8 +43,6 @@ def inline(text: str) -> str:
     line = " ".join(visible(text).split())
     escaped = line.replace("&", "&amp;").replace("<", "&lt;")
     escaped = re.sub(r"([\\`*_\[\]#|>~])", r"\\\1", escaped)
-    escaped = re.sub(
-        r"^([-+=])|^(\d+)([.)])", r"\2\\\1\3", escaped
     # Beginnings of lists, and underlines of headings.
     escaped = re.sub(r"^(\d*)([-+=.)])(?=\s|=|$)", r"\1\\\2", escaped)
     # Bare addresses must not become links.
