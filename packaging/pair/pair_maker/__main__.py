@@ -25,6 +25,7 @@ from pair_maker.training import Plan, Trainer, language_objective
 from pair_maker.workplace import DRAFT, TARGET, NotThereYet, Workplace
 
 BATCH_TOKENS = 6_144
+DRAFT_RATE = 2.0
 SHOWN_ANSWERS = 8
 
 Stage = Callable[[Workplace, argparse.Namespace], bool]
@@ -58,12 +59,11 @@ def train_draft(place: Workplace, given: argparse.Namespace) -> bool:
         place.log.write("talk", text)
 
     talk = distillation.talk_shard(place.root / "talk.npz", target, place.encoder, made_from, say)
-    plan = Plan("draft", DRAFT, given.minutes_draft, BATCH_TOKENS, Schedule(shallow=DRAFT.layers))
+    plan = Plan("draft", DRAFT, given.minutes_draft, BATCH_TOKENS, Schedule(shallow=DRAFT.layers), DRAFT_RATE)
     place.claim()
     with StopSignal() as stop:
         trainer = Trainer(plan, distillation.TalkCorpus(place.corpus, talk), place.encoder.pad,
-                          distillation.Distillation(target), place.draft, place.log, time.monotonic, place.device,
-                          first=lambda: distillation.first_draft(target, DRAFT))
+                          distillation.Distillation(target), place.draft, place.log, time.monotonic, place.device)
         return trainer.run(stop)
 
 
@@ -71,6 +71,8 @@ def evaluate(place: Workplace, given: argparse.Namespace) -> bool:
     """Measure the pair and keep the figures."""
     pair = evaluation.Pair(place.trained("target"), place.trained("draft"), place.encoder)
     figures = evaluation.evaluate(pair, evaluation.Size(), lambda text: place.log.write("evaluate", text))
+    for name in ("target", "draft"):
+        figures[name]["training"] = place.training(name)
     place.evaluation.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return True
 

@@ -13,7 +13,7 @@ shows real speculative decoding on any machine, at once and without a network.
 
 ## What it is
 
-- A demonstration model. It was trained for about two hours on two CPU cores.
+- A demonstration model, small enough to be trained on two CPU cores in about two hours{training}.
 - Its training text was written by a program in this repository (`packaging/pair`), from grammars and a small stock of
   words. No other text was used, and none was copied from anywhere.
 - It speaks plain English about a few things: the application itself, short stories to order, sums with their steps,
@@ -71,6 +71,11 @@ a reply is asked for with `<|assistant|>` and ends with `<|end|>`. Nothing stand
 def model_card(evaluation: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     target, draft, kinds = evaluation["target"], evaluation["draft"], evaluation["kinds"]
+    lengths = [
+        f"{name} {model['training']['minutes']:.0f} minutes, {model['training']['tokens'] / 1e6:.1f} million tokens"
+        for name, model in (("target", target), ("draft", draft))
+        if "training" in model
+    ]
     sizes = [f"| {name} | {target[name]:,} | {draft[name]:,} |"
              for name in ("parameters", "layers", "hidden", "heads", "intermediate")]
     answers = [
@@ -80,6 +85,7 @@ def model_card(evaluation: Mapping[str, Any]) -> str:
     ]
     speculation = [f"| {name} | {_at(row, '0')} | {_at(row, '0.8')} |" for name, row in kinds.items()]
     return INTRODUCTION.format(
+        training=f" ({'; '.join(lengths)})" if lengths else "",
         context=target["context"],
         sizes="\n".join(sizes),
         vocabulary=target["vocabulary"],

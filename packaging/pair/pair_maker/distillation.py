@@ -16,7 +16,7 @@ from torch import Tensor
 from pair_maker.batches import Batch
 from pair_maker.chat import ChatEncoder
 from pair_maker.corpus import SEED, Corpus, Shard, draw, joined, pack
-from pair_maker.model import Llama, Shape
+from pair_maker.model import Llama
 from pair_maker.sample import ASSISTANT, Sample
 from pair_maker.sampling import replies
 from pair_maker.training import next_token_losses
@@ -49,15 +49,6 @@ class Distillation:
         losses = next_token_losses(logits, batch)
         per_token = divergence + distance + HARD_SHARE * losses
         return (per_token * batch.weights).sum() / batch.weights.sum(), losses
-
-
-def first_draft(target: Llama, shape: Shape) -> Llama:
-    """A new draft; where it is as wide as the target it begins with the target's embedding."""
-    draft = Llama(shape)
-    if shape.hidden == target.shape.hidden:
-        with torch.no_grad():
-            draft.model.embed_tokens.weight.copy_(target.model.embed_tokens.weight)
-    return draft
 
 
 def self_talk(target: Llama, encoder: ChatEncoder, prompts: int, say: Callable[[str], None]) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -102,7 +103,7 @@ def acceptance(pair: Pair, samples: Sequence[Sample], temperature: float, most: 
     return counts
 
 
-def evaluate(pair: Pair, size: Size, say: Callable[[str], None], most: int = MOST_TOKENS) -> dict[str, object]:
+def evaluate(pair: Pair, size: Size, say: Callable[[str], None], most: int = MOST_TOKENS) -> dict[str, Any]:
     """The figures of the pair, ready for JSON."""
     kinds: dict[str, object] = {}
     for kind in KINDS:

@@ -42,7 +42,10 @@ def export_model(model: Llama, tokenizer: Tokenizer, directory: Path) -> None:
     ):
         (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     weights = {name: weight.detach().to("cpu", DTYPE).contiguous() for name, weight in model.state_dict().items()}
-    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    part = directory / "model.safetensors.part"
+    save_file(weights, part, metadata={"format": "pt"})
+    part.chmod(0o644)  # the library writes for its owner alone
+    part.replace(directory / "model.safetensors")
 
 
 def model_config(model: Llama, ids: Mapping[str, int]) -> dict[str, object]:

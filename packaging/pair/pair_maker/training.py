@@ -7,7 +7,7 @@ holds everything that the next step depends on, so that a resumed run takes the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -84,7 +84,7 @@ class Trainer:
     """Trains one model to the end of its time, from wherever its checkpoint stands."""
 
     def __init__(self, plan: Plan, corpus: Corpus, pad: int, objective: Objective, checkpoint: Path, log: Log,
-                 clock: Clock, device: torch.device, first: Callable[[], Llama] | None = None) -> None:
+                 clock: Clock, device: torch.device) -> None:
         self.plan, self.objective, self.checkpoint = plan, objective, checkpoint
         self._log, self._clock, self._device = log, clock, device
         if checkpoint.exists():
@@ -96,7 +96,7 @@ class Trainer:
             self.state = State(**{**saved["state"], "place": Place(**saved["state"]["place"])})
         else:
             depth = plan.schedule.depth(0.0, plan.shape.layers)
-            self.model = (first() if first is not None else Llama(plan.shape, depth)).to(device)
+            self.model = Llama(plan.shape, depth).to(device)
             self.optimisers = Optimisers(self.model, plan.rate_scale)
             self.state = State()
         self._batches = Batches(corpus, pad, plan.batch_tokens, self.state.place)

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -89,11 +90,23 @@ class Workplace:
 
         Raises NotThereYet when no checkpoint is there.
         """
-        path = self.root / f"{plan_name}.pt"
-        if not path.exists():
-            raise NotThereYet(f"{path} is missing: run the stage {plan_name} first")
-        saved = torch.load(path, map_location=self.device, weights_only=True)
+        saved = self._checkpoint(plan_name)
         model = Llama(Shape(**saved["shape"]), saved["layers"]).to(self.device)
         model.load_state_dict(saved["model"])
         return model.to(SHIPPED).float().eval().requires_grad_(False)
 
+    def training(self, plan_name: str) -> dict[str, float]:
+        """How long the model of the newest checkpoint was trained, and on how much."""
+        state = self._checkpoint(plan_name)["state"]
+        return {
+            "steps": state["steps"],
+            "tokens": state["tokens"],
+            "minutes": round(state["trained_s"] / 60, 1),
+        }
+
+    def _checkpoint(self, plan_name: str) -> dict[str, Any]:
+        path = self.root / f"{plan_name}.pt"
+        if not path.exists():
+            raise NotThereYet(f"{path} is missing: run the stage {plan_name} first")
+        saved: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        return saved
