@@ -127,7 +127,7 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
             axis.enableAutoSIPrefix(False)
             axis.setPen(pg.mkPen(tokens.border_strong, width=1))
             axis.setTextPen(pg.mkPen(tokens.muted))
-            axis.setStyle(tickFont=self.label_font, tickLength=3, tickTextOffset=4)
+            axis.setStyle(tickFont=self.label_font, tickLength=3, tickTextOffset=4, maxTickLevel=0)
             axis.setLabel(text, **{"font-size": f"{self.label_font.pixelSize()}px", "color": tokens.muted})
         self.getAxis("bottom").setHeight(self.label_font.pixelSize() * 2 + 14)
         self.getAxis("left").setWidth(self.label_font.pixelSize() * 3 + 18)

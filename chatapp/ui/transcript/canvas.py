@@ -41,9 +41,13 @@ PULSE_MS = 400
 
 
 class TurnCanvas(QAbstractScrollArea):
-    """Lays out, scrolls and paints turns. `end_left` tells whether the end of the conversation is out of view."""
+    """Lays out, scrolls and paints turns.
+
+    `end_left` tells whether the end of the conversation is out of view, `column_moved` where the text column begins, px.
+    """
 
     end_left = Signal(bool)
+    column_moved = Signal(int)
 
     def __init__(self, style: TranscriptStyle, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -259,6 +263,7 @@ class TurnCanvas(QAbstractScrollArea):
         for item in self.items:
             if not item.height:
                 item.estimate(self._style_now, self.column_width)
+        self.column_moved.emit(self.column_left)
         self.settle()
 
     # --- scrolling --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
-from chatapp.ui.transcript.style import MARGIN_PX, NARROW_MARGIN_PX, NARROW_PX, TranscriptStyle
+from chatapp.ui.transcript.style import NARROW_MARGIN_PX, TranscriptStyle
 
 GAP_PX = 20
 PAD_Y_PX = 7
@@ -33,6 +33,7 @@ class Legend(QWidget):
         super().__init__(parent)
         self._style_now = style
         self._samples: list[_Sample] = []
+        self._left = NARROW_MARGIN_PX
         self.setAccessibleName("Legend of token colours")
         self.setAccessibleDescription(
             "; ".join(
@@ -51,6 +52,14 @@ class Legend(QWidget):
         self.updateGeometry()
         self.update()
 
+    def set_left(self, left: int) -> None:
+        """Begin at `left` px, where the text below begins."""
+        if left != self._left:
+            self._left = left
+            self._arrange()
+            self.updateGeometry()
+            self.update()
+
     def _entries(self) -> list[tuple[str, str, TokenKind | None]]:
         classes: list[tuple[str, str, TokenKind | None]] = [
             (look.label, look.meaning[0].upper() + look.meaning[1:], kind)
@@ -61,7 +70,7 @@ class Legend(QWidget):
     def _placed(self, width: int) -> list[_Sample]:
         face = self._style_now.small
         metrics = QFontMetricsF(face.font)
-        margin = MARGIN_PX if width >= NARROW_PX else NARROW_MARGIN_PX
+        margin = min(self._left, width // 4)
         samples = []
         x, y = float(margin), float(PAD_Y_PX)
         for label, meaning, kind in self._entries():

@@ -14,9 +14,9 @@ from chatapp.domain.palette import Theme
 from chatapp.domain.record import Conversation, RunRecord, TokenView, Turn
 from chatapp.ui.theme import tokens_of
 from chatapp.ui.transcript.canvas import make_style
+from chatapp.ui.transcript.hover_card import HoverCard
 from chatapp.ui.transcript.interaction import TranscriptCanvas
 from chatapp.ui.transcript.legend import Legend
-from chatapp.ui.transcript.token_card import TokenCard
 from chatapp.ui.transcript.wording import cut_label, spoken_token
 
 MAX_FPS = 30
@@ -54,7 +54,7 @@ class TranscriptView(QWidget):
         self.jump_button.setAccessibleName("Jump to the end of the conversation")
         self.jump_button.setCursor(Qt.CursorShape.PointingHandCursor)
         self.jump_button.hide()
-        self.card = TokenCard(style, self)
+        self.card = HoverCard(style, self)
         self._frame = QTimer(self)
         self._frame.setSingleShot(True)
         self._frame.setTimerType(Qt.TimerType.PreciseTimer)
@@ -65,6 +65,7 @@ class TranscriptView(QWidget):
         self._card_delay.setInterval(CARD_DELAY_MS)
         self._card_delay.timeout.connect(self._show_card)
         self.jump_button.clicked.connect(self._jump)
+        self.canvas.column_moved.connect(self.legend.set_left)
         self.canvas.end_left.connect(self._on_end_left)
         self.canvas.hover_changed.connect(self._on_hovered)
         self.canvas.selection_changed.connect(self._on_selected)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pytestqt.qtbot import QtBot
+
+from chatapp.domain.record import Conversation
+from chatapp.ui.transcript import TranscriptView
+from tests.ui.transcript.hands import ShowTranscript
 
 HERE = Path(__file__).parent
 
@@ -15,3 +20,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(quiet)
+
+
+@pytest.fixture
+def show(qtbot: QtBot) -> ShowTranscript:
+    """Builds transcripts that are on screen: `show(conversation, width, height)`."""
+
+    def build(shown: Conversation | None = None, width: int = 700, height: int = 500) -> TranscriptView:
+        view = TranscriptView()
+        qtbot.addWidget(view)
+        view.resize(width, height)
+        if shown is not None:
+            view.set_conversation(shown)
+        with qtbot.waitExposed(view):
+            view.show()
+        return view
+
+    return build

@@ -1,83 +1,23 @@
-"""The transcript acted on as a person does: pointer, keys, scroll bar; and what is then on screen."""
+"""What the transcript shows: the same picture live and opened, states, themes, and where it scrolls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QGuiApplication, QImage, QKeySequence, QMouseEvent, QShortcut
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from chatapp.domain.events import EndReason
 from chatapp.domain.palette import KIND_STYLES, Theme
-from chatapp.domain.record import Conversation, RunRecord, TokenView
+from chatapp.domain.record import RunRecord
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.transcript import TranscriptView
 from chatapp.ui.transcript.flow import Role
-from chatapp.ui.transcript.lines import Cell
-from tests.helpers.records import RunScript, byte_tokens, conversation, demo_conversation, scripted_run, words
+from tests.helpers.records import RunScript, conversation, demo_conversation, scripted_run, words
+from tests.ui.transcript.hands import ShowTranscript, cells, picture, settle, stream, token_where
 
 LONG = words("A fox went over the hill and under the bridge, then slept. " * 60)
-
-ShowTranscript = Callable[..., TranscriptView]
-
-
-@pytest.fixture
-def show(qtbot: QtBot) -> ShowTranscript:
-    def build(shown: Conversation | None = None, width: int = 700, height: int = 500) -> TranscriptView:
-        view = TranscriptView()
-        qtbot.addWidget(view)
-        view.resize(width, height)
-        if shown is not None:
-            view.set_conversation(shown)
-        with qtbot.waitExposed(view):
-            view.show()
-        return view
-
-    return build
-
-
-def picture(view: TranscriptView) -> QImage:
-    return view.canvas.viewport().grab().toImage()
-
-
-def middle_of(view: TranscriptView, token: TokenView, turn: int = -1) -> QPoint:
-    turn = turn % len(view.canvas.items)
-    return view.canvas.token_box(turn, token).center()
-
-
-def token_where(record: RunRecord, kind: TokenKind) -> TokenView:
-    return next(view for view in record.tokens() if view.kind is kind and view.token.text.strip())
-
-
-def stream(view: TranscriptView, script: RunScript, qtbot: QtBot, *, each: bool = False) -> RunRecord:
-    """Send the script's events through a new turn; `each`: a frame per event."""
-    record = RunRecord()
-    view.begin_turn(script.prompt, record)
-    for event in script.events:
-        record.apply(event)
-        view.record_changed()
-        if each:
-            settle(view, qtbot)
-    settle(view, qtbot)
-    return record
-
-
-def settle(view: TranscriptView, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not view._frame.isActive())
-
-
-def cells(view: TranscriptView, turn: int = -1) -> list[tuple[int, str, Cell]]:
-    paragraphs = view.canvas.items[turn].reply.paragraphs
-    return [
-        (number, paragraph.block.shown[cell.run.shown_start : cell.run.shown_end], cell)
-        for number, paragraph in enumerate(paragraphs)
-        for line in paragraph.lines
-        for cell in line.cells
-    ]
 
 
 # --- one picture ----------------------------------------------------------------------------------------------------
@@ -149,157 +89,6 @@ def test_markup_and_forged_marks_stay_literal(show: ShowTranscript, qtbot: QtBot
     assert "".join(shown.values()) == forged
     assert all(cell.run.role is Role.TEXT for _number, _text, cell in cells(view))
     assert {cell.run.kind for *_rest, cell in cells(view)} == {token.kind for token in record.tokens()}
-
-
-# --- tokens under the pointer ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "plain words in a row, and more of them",
-        "🌊 waves 👩‍👩‍👧 family 🇩🇪 flag e\u0301",
-        "שלום world עולם again",
-        "a\n\n\tb  c",
-    ],
-)
-def test_hovering_finds_every_token_that_has_width(show: ShowTranscript, qtbot: QtBot, text: str) -> None:
-    view = show()
-    texts, tail = byte_tokens(text, range(0, 200, 3))
-    record = stream(view, scripted_run(texts, seed=4, tail=tail), qtbot)
-    seen = set()
-    for number, _text, cell in cells(view):
-        if cell.run.role is Role.MARK or cell.right - cell.left < 2:
-            continue
-        item = view.canvas.items[-1]
-        top = item.reply._tops[number] + 5
-        at = view.canvas.origin_of(0) + item.reply_origin + QPointF((cell.left + cell.right) / 2, top)
-        if len(item.reply.paragraphs[number].lines) == 1:
-            found = view.canvas.token_at(at)
-            assert found is not None
-            assert found[1].index == cell.run.token
-            assert found[1] == record.tokens(cell.run.token)[0]
-            seen.add(found[1].index)
-    assert seen
-
-
-def test_hovering_tells_the_token_and_shows_its_card(show: ShowTranscript, qtbot: QtBot) -> None:
-    view = show(demo_conversation())
-    record = view.canvas.items[-1].record
-    token = token_where(record, TokenKind.CORRECTION)
-    told: list[object] = []
-    view.token_hovered.connect(told.append)
-    QTest.mouseMove(view.canvas.viewport(), middle_of(view, token))
-    assert told == [(record, token)]
-    qtbot.waitUntil(view.card.isVisible)
-    said = "\n".join(view.card.lines)
-    assert "correction" in said
-    assert f"Id {token.token.id}" in said
-    assert token.rejected is not None
-    assert f"Draft wanted {token.rejected.text}" in said
-    QTest.mouseMove(view.canvas.viewport(), QPoint(3, 3))
-    assert told[-1] is None
-    assert not view.card.isVisible()
-
-
-def test_a_click_selects_and_keys_walk(show: ShowTranscript, qtbot: QtBot) -> None:
-    view = show(demo_conversation())
-    record = view.canvas.items[-1].record
-    token = record.tokens(1)[0]
-    told: list[tuple[RunRecord, TokenView] | None] = []
-    view.token_selected.connect(told.append)
-    QTest.mouseClick(view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=middle_of(view, token))
-    for key in (Qt.Key.Key_Right, Qt.Key.Key_Left, Qt.Key.Key_Left, Qt.Key.Key_Left):
-        QTest.keyClick(view.canvas, key)
-    indices = [(item[0] is record, item[1].index) for item in told if item is not None]
-    before = view.canvas.items[0].record.token_count - 1
-    assert indices == [(True, 1), (True, 2), (True, 1), (True, 0), (False, before)]
-    assert "Selected" in view.canvas.accessibleDescription()
-
-
-def test_walking_reaches_every_token_even_those_without_text(show: ShowTranscript, qtbot: QtBot) -> None:
-    texts, _tail = byte_tokens("a🌊b", range(9))
-    view = show(conversation(scripted_run(texts).turn()))
-    told: list[tuple[RunRecord, TokenView] | None] = []
-    view.token_selected.connect(told.append)
-    view.canvas.setFocus()
-    QTest.keyClick(view.canvas, Qt.Key.Key_Home)
-    for _token in texts[1:]:
-        QTest.keyClick(view.canvas, Qt.Key.Key_Right)
-    assert [item[1].index for item in told if item is not None] == list(range(len(texts)))
-
-
-def test_the_selected_token_is_outlined(show: ShowTranscript, qtbot: QtBot) -> None:
-    view = show(demo_conversation())
-    plain = picture(view)
-    token = view.canvas.items[-1].record.tokens(3)[0]
-    view.canvas.setFocus()
-    before = picture(view)
-    view.canvas.select_token(1, token)
-    assert picture(view) != before
-    view.canvas.clear_selection()
-    view.canvas.clearFocus()
-    assert picture(view) == plain
-
-
-def test_escape_clears_first_and_reaches_the_window_when_nothing_is_selected(qtbot: QtBot) -> None:
-    window = QWidget()
-    qtbot.addWidget(window)
-    view = TranscriptView(window)
-    view.resize(600, 400)
-    view.set_conversation(demo_conversation())
-    stops: list[bool] = []
-    QShortcut(QKeySequence(Qt.Key.Key_Escape), window).activated.connect(lambda: stops.append(True))
-    window.resize(600, 400)
-    with qtbot.waitActive(window):
-        window.show()
-        window.activateWindow()
-    view.canvas.setFocus()
-    view.canvas.select_token(1, view.canvas.items[1].record.tokens(2)[0])
-    QTest.keyClick(view.canvas, Qt.Key.Key_Escape)
-    assert not stops
-    assert not view.canvas.token_cursor.active
-    QTest.keyClick(view.canvas, Qt.Key.Key_Escape)
-    assert stops == [True]
-
-
-# --- copying --------------------------------------------------------------------------------------------------------
-
-
-def test_copying_everything_gives_prompts_and_replies_without_marks(
-    show: ShowTranscript, qtbot: QtBot
-) -> None:
-    shown = demo_conversation()
-    view = show(shown)
-    assert any(cell.run.role is Role.MARK for *_rest, cell in cells(view, 0))
-    view.canvas.setFocus()
-    QTest.keyClick(view.canvas, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
-    QTest.keyClick(view.canvas, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
-    wanted = "\n\n".join(part for turn in shown.turns for part in (turn.prompt, turn.record.text))
-    assert QGuiApplication.clipboard().text() == wanted
-
-
-def test_dragging_selects_what_lies_between(show: ShowTranscript, qtbot: QtBot) -> None:
-    view = show(conversation(scripted_run(words("one two three four five"), changes=False).turn()))
-    tokens = view.canvas.items[0].record.tokens()
-    port = view.canvas.viewport()
-    first, last = view.canvas.token_box(0, tokens[1]), view.canvas.token_box(0, tokens[3])
-    start, end = QPoint(first.left() + 1, first.center().y()), QPoint(last.right(), last.center().y())
-    QTest.mousePress(port, Qt.MouseButton.LeftButton, pos=start)
-    # QTest's moves hold no button: the event is made by hand.
-    left = Qt.MouseButton.LeftButton
-    at, far = QPointF(end), QPointF(port.mapToGlobal(end))
-    move = QMouseEvent(QEvent.Type.MouseMove, at, far, left, left, Qt.KeyboardModifier.NoModifier)
-    QApplication.sendEvent(port, move)
-    QTest.mouseRelease(port, Qt.MouseButton.LeftButton, pos=end)
-    assert view.canvas.selected_text() == " two three four"
-
-
-def test_a_double_click_selects_a_word(show: ShowTranscript, qtbot: QtBot) -> None:
-    view = show(conversation(scripted_run(words("one two-three four"), changes=False).turn()))
-    token = view.canvas.items[0].record.tokens(2)[0]
-    QTest.mouseDClick(view.canvas.viewport(), Qt.MouseButton.LeftButton, pos=middle_of(view, token))
-    assert view.canvas.selected_text() == "four"
 
 
 # --- following the end ----------------------------------------------------------------------------------------------
@@ -434,3 +223,36 @@ def test_another_conversation_forgets_the_selected_token(show: ShowTranscript) -
     view.set_conversation(conversation())
     assert told == [None]
     assert QColor(view.canvas.style_now.tokens.window) == picture(view).pixelColor(100, 100)
+
+
+def test_a_reply_that_lost_its_end_is_shown_as_interrupted(show: ShowTranscript) -> None:
+    broken = scripted_run(words("one two three"), ended=False).turn()
+    view = show(conversation(broken))
+    assert view.canvas.items[0].footer_badge == "interrupted"
+    assert not view.canvas.items[0].running
+
+
+def test_the_legend_begins_where_the_text_begins(show: ShowTranscript) -> None:
+    view = show(demo_conversation(), width=1200)
+    assert view.legend._samples[0].box.left() == view.canvas.column_left > 100
+
+
+@pytest.mark.parametrize("text", ["abc שלום עולם def", "السلام عليكم abc ثم", "a \u202e b"])
+def test_every_pixel_of_mixed_directions_is_painted_once(show: ShowTranscript, text: str) -> None:
+    """Drawn in clipped classes, the text covers what it covers when one class draws it whole."""
+    tokens = list(text)
+    classes = show(conversation(scripted_run(tokens, seed=3, changes=False).turn()))
+    script = RunScript().first("")
+    plain = show(conversation(script.plain(text).end().turn()))
+
+    def ink(view: TranscriptView) -> set[tuple[int, int]]:
+        image = picture(view)
+        item = view.canvas.items[0]
+        top = int(view.canvas.origin_of(0).y() + item.reply_top)
+        # Above the underlines, which differ by class.
+        lines = range(top, top + view.canvas.style_now.body.baseline)
+        ground = QColor(view.canvas.style_now.tokens.window).lightness()
+        return {(x, y) for x in range(300) for y in lines if image.pixelColor(x, y).lightness() < ground - 60}
+
+    assert len(ink(plain)) > 50
+    assert len(ink(plain) ^ ink(classes)) < len(ink(plain)) * 0.15

@@ -20,7 +20,7 @@ RADIUS_PX = 10
 TITLE_CHARS = 24
 
 
-class TokenCard(QWidget):
+class HoverCard(QWidget):
     """Floats above its parent; `show_token` places it near a rectangle of the parent, inside its bounds."""
 
     def __init__(self, style: TranscriptStyle, parent: QWidget) -> None:
