@@ -13,7 +13,6 @@ from chatapp.domain.ports import StorePort
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.store import sqlite_store
 from chatapp.store.migrations import MIGRATIONS, migrate
-from chatapp.store.opening import open_store
 from chatapp.store.sqlite_store import SqliteStore
 from tests.helpers.stores import STORY, answered, chat, keep, opened, partial, refuse, reopened
 
@@ -185,34 +184,11 @@ def test_a_full_disk_does_not_end_the_reply(path: Path) -> None:
     assert reopened(path) == answered(chat(STORY), STORY)
 
 
-@pytest.mark.parametrize("place", ["a folder", "of a later version"])
-def test_without_a_file_the_window_gets_a_store_that_keeps_nothing(path: Path, place: str) -> None:
-    if place == "a folder":
-        path.mkdir(parents=True)
-    else:
-        SqliteStore(path, refuse).close()
-        with closing(sqlite3.connect(path)) as raw, raw:
-            raw.execute("INSERT INTO migration (name) VALUES ('9999-from-the-future')")
-    told: list[StoreError] = []
-    store = open_store(path, told.append)
-    keep(store, chat(STORY), 0, STORY.events)
-    assert store.latest() is None
-    store.close()
-    assert len(told) == 1
-
-
 def test_problems_go_to_the_log_when_nobody_listens(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.parent.mkdir()
     path.write_bytes(b"damage" * 50)
     SqliteStore(path).close()
     assert "damaged-1" in caplog.text
-
-
-def test_opening_gives_the_real_store_where_it_can(path: Path) -> None:
-    store = open_store(path, refuse)
-    keep(store, chat(STORY), 0, STORY.events)
-    store.close()
-    assert reopened(path) == answered(chat(STORY), STORY)
 
 
 def test_the_log_is_emptied_after_a_reply_and_not_during_one(
