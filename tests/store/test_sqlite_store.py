@@ -145,7 +145,6 @@ def test_a_begun_stop_string_stays_hidden(path: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from chatapp.store.opening import open_store
 from chatapp.store.sqlite_store import SqliteStore
 from tests.helpers.stores import STORY, chat, refuse
 store = SqliteStore(Path(sys.argv[1]), refuse)
