@@ -257,10 +257,13 @@ class Session:
         self.pairs.loaded.connect(self._on_ready)
         self.pairs.failed.connect(self._on_load_failed)
         self.chat.refused.connect(self._on_refused)
+        self.files.failed.connect(self._on_file_failed)
         self.desk.reply_ended.connect(self._on_reply_ended)
 
     def begin(self) -> None:
         """Bring back the last conversation, or open the record asked for, and load the pair."""
+        if self._options.prompt is not None:
+            self.window.composer.put_text(self._options.prompt)
         if self._options.replay is not None:
             self.files.open_record(self._options.replay)
         else:
@@ -275,7 +278,6 @@ class Session:
     def _on_ready(self) -> None:
         self.pairs.loaded.disconnect(self._on_ready)
         if self._options.prompt is not None:
-            self.window.composer.put_text(self._options.prompt)
             self.desk.submit(self._options.prompt)
             if self._options.screenshot_after == "ready":
                 self._take_picture()
@@ -291,6 +293,10 @@ class Session:
         if self._options.screenshot is not None:
             self.status = EXIT_FAILED
             self._take_picture()
+
+    def _on_file_failed(self) -> None:
+        if self._options.screenshot is not None:
+            self.status = EXIT_FAILED
 
     def _on_reply_ended(self, _record: RunRecord) -> None:
         if self._options.screenshot_after == "done":

@@ -6,7 +6,7 @@ What happens when something is pressed is decided by `controllers.desk.Desk`; th
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QResizeEvent
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractScrollArea,
     QHBoxLayout,
@@ -34,7 +34,7 @@ from chatapp.ui.widgets.banner import Banner
 START_SIZE = QSize(1280, 800)
 LEAST_SIZE = QSize(760, 480)
 NARROW_PX = 1080
-LOW_PX = 700
+LOW_PX = 760
 SCROLL_BAR_PX = 10
 COLUMN_MAX_PX = COLUMN_PX + 2 * SPACE_3_PX  # as wide as the transcript's column, so that the edges meet
 
@@ -194,6 +194,13 @@ class MainWindow(QMainWindow):
         if low != self._low:
             self._low = low
             self.panel.token.set_folded(low)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Esc that nobody else wanted (it stops a running reply) dismisses the message."""
+        if event.key() == Qt.Key.Key_Escape and self.banner.isVisible():
+            self.banner.clear()
+        else:
+            super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.save_settings()

@@ -81,9 +81,11 @@ def _buttons(t: Tokens) -> str:
     return f"""
 QPushButton, QToolButton {{ background: {t.surface}; color: {t.text}; border: 1px solid {t.border_strong};
   border-radius: {RADIUS_PX - 2}px; padding: {SPACE_1_PX + 1}px {SPACE_3_PX}px; }}
+QToolButton {{ padding: {SPACE_1_PX}px; }}
 QPushButton:hover, QToolButton:hover {{ background: {t.hover}; }}
 QPushButton:pressed, QToolButton:pressed {{ background: {t.border}; }}
-QPushButton:focus, QToolButton:focus {{ border: 2px solid {t.focus}; padding: {SPACE_1_PX}px {SPACE_3_PX - 1}px; }}
+QPushButton:focus {{ border: 2px solid {t.focus}; padding: {SPACE_1_PX}px {SPACE_3_PX - 1}px; }}
+QToolButton:focus {{ border: 2px solid {t.focus}; padding: {SPACE_1_PX - 1}px; }}
 QPushButton:disabled, QToolButton:disabled {{ color: {t.disabled}; border-color: {t.border}; }}
 QPushButton[kind="primary"] {{ background: {t.accent}; color: {t.on_accent}; border: 1px solid {t.accent};
   font-weight: 600; }}
@@ -139,6 +141,9 @@ QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: url({_icon_url("chevron-down", t)}); width: 16px; height: 16px; }}
 QComboBox QAbstractItemView {{ background: {t.surface}; color: {t.text}; border: 1px solid {t.border_strong};
   selection-background-color: {t.accent_soft}; selection-color: {t.text}; outline: none; padding: 4px; }}
+QComboBox QAbstractItemView::item {{ min-height: 28px; padding-left: {SPACE_2_PX}px;
+  border-radius: {RADIUS_SMALL_PX}px; }}
+QComboBox QAbstractItemView::item:selected {{ background: {t.accent_soft}; color: {t.text}; }}
 QPlainTextEdit[kind="composer"] {{ background: transparent; color: {t.text}; border: none;
   font-size: {s.chat}px; selection-background-color: {t.accent}; selection-color: {t.on_accent}; }}
 """

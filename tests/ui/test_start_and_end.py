@@ -230,3 +230,13 @@ def test_without_a_usable_store_the_window_works_and_says_so(
     assert store.latest() is None
     store.close()
     theme.deleteLater()
+
+
+def test_a_record_that_cannot_be_opened_fails_the_picture(
+    qtbot: QtBot, lives: list[Life], tmp_path: Path
+) -> None:
+    options = GuiOptions(replay=tmp_path / "none.json", screenshot=tmp_path / "window.png")
+    life = Life(qtbot, tmp_path, MemoryStore(), options)
+    lives.append(life)
+    qtbot.waitUntil(lambda: life.ended == 1)
+    assert life.session.status == 1

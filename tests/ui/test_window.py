@@ -168,3 +168,10 @@ def test_qt_calls_leave_the_reference_count_of_none_alone(stage: Stage) -> None:
         widget.update()
         widget.setToolTip("")
     assert abs(sys.getrefcount(None) - before) < 100
+
+
+def test_escape_dismisses_a_message_when_nothing_runs(stage: Stage) -> None:
+    stage.press(Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+    assert stage.banner
+    stage.press(Qt.Key.Key_Escape)
+    assert stage.banner == ""

@@ -184,15 +184,16 @@ class Desk(QObject):
         self._window.show_records(self._chat.conversation)
 
     def _show_prefill(self) -> None:
-        record = self._chat.records[-1]
-        progress = record.progress
-        if record.steps or progress is None or self._chat.state is not ChatState.RUNNING:
-            if self._chat.state is ChatState.RUNNING and record.steps:
-                self._window.header.show_state(STATE_WORDS[ChatState.RUNNING])
+        """Until the first token the header says how far the prompt is read."""
+        if self._chat.state is not ChatState.RUNNING:
             return
-        fraction = progress.done / max(progress.total, 1)
-        words = f"Reading the prompt, {progress.done:,} of {progress.total:,} tokens"
-        self._window.header.show_loading("", LoadProgress(fraction, words))
+        record = self._chat.records[-1]
+        if record.steps:
+            self._window.header.show_state(STATE_WORDS[ChatState.RUNNING])
+        elif record.progress is not None:
+            done, total = record.progress.done, record.progress.total
+            words = f"Reading the prompt, {done:,} of {total:,} tokens"
+            self._window.header.show_loading("", LoadProgress(done / max(total, 1), words))
 
     def _on_run_ended(self, record: RunRecord) -> None:
         if record.ended is not None and record.ended.reason is EndReason.CONTEXT_FULL:

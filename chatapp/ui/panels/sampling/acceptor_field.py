@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QSizePolicy, QStyledItemDelegate, QVBoxLayout, QWidget
 
 from chatapp.ui.panels.sampling.model import DEFAULT_ACCEPTOR, SamplingModel
 from chatapp.ui.theme import SPACE_1_PX
@@ -28,6 +28,7 @@ class AcceptorField(QWidget):
         caption = label("Acceptor")
         rows.addWidget(caption)
         self.box = QComboBox()
+        self.box.setItemDelegate(QStyledItemDelegate(self.box))  # the default one ignores the style sheet
         self.box.setAccessibleName("Acceptor")
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         caption.setBuddy(self.box)
