@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pair_maker.batches import Batch
 from pair_maker.chat import ChatEncoder
@@ -19,9 +20,8 @@ from pair_maker.corpus import SEED, Corpus, Shard, draw, joined, pack
 from pair_maker.model import Llama
 from pair_maker.sample import ASSISTANT, Sample
 from pair_maker.sampling import replies
-from pair_maker.training import next_token_losses
 
-TALK_PROMPTS = 3_072
+TALK_PROMPTS = 1_536
 TALK_ROWS = 96
 TALK_TEMPERATURES = (0.0, 0.8, 1.0)
 TALK_TOKENS = 160
@@ -39,16 +39,17 @@ class Distillation:
         self._target = target
 
     def __call__(self, model: Llama, batch: Batch) -> tuple[Tensor, Tensor]:
+        spoken = batch.weights == 1.0  # the draft is never asked to write a prompt
         with torch.no_grad():
-            teacher = torch.log_softmax(self._target(batch.ids).float(), dim=-1)
-        logits = model(batch.ids).float()
-        student = torch.log_softmax(logits, dim=-1)
+            teacher = torch.log_softmax(self._target.logits_of(self._target.hidden(batch.ids)[spoken]).float(), dim=-1)
+        student = torch.log_softmax(model.logits_of(model.hidden(batch.ids)[spoken]).float(), dim=-1)
         target_probs = teacher.exp()
         divergence = (target_probs * (teacher - student)).sum(dim=-1)
         distance = 0.5 * (target_probs - student.exp()).abs().sum(dim=-1)
-        losses = next_token_losses(logits, batch)
-        per_token = divergence + distance + HARD_SHARE * losses
-        return (per_token * batch.weights).sum() / batch.weights.sum(), losses
+        hard = functional.nll_loss(student, batch.targets[spoken], reduction="none")
+        losses = torch.zeros_like(batch.weights)
+        losses[spoken] = hard.detach()
+        return (divergence + distance + HARD_SHARE * hard).mean(), losses
 
 
 def self_talk(target: Llama, encoder: ChatEncoder, prompts: int, say: Callable[[str], None]) -> Iterator[Sample]:

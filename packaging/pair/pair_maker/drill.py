@@ -12,8 +12,8 @@ from pair_maker.kinds.words import CITIES, COLORS, CREATURES, FOODS, FRUITS, NAM
 from pair_maker.sample import ASSISTANT, USER, Sample
 
 KIND = "repeat"
-EARLY_SHARDS = 12
-EARLY_SHARE, LATE_SHARE = 0.25, 0.04
+EARLY_SHARDS = 4
+EARLY_SHARE, LATE_SHARE = 0.25, 0.05
 _WORDS = (*CITIES, *COLORS, *CREATURES, *FOODS, *FRUITS, *NAMES, *OBJECTS)
 _REQUESTS = ("Repeat this: {}", "Copy this: {}", "Repeat: {}", "Say this: {}", "Copy exactly: {}")
 

@@ -13,7 +13,7 @@ from pair_maker.kinds.words import FRUITS, NAMES, OBJECTS, name, number_word, pl
 from pair_maker.sample import Sample
 
 KIND = "arithmetic"
-WEIGHT = 0.17
+WEIGHT = 0.28
 
 _COLUMNS = ("ones", "tens", "hundreds", "thousands")
 _THINGS = tuple(plural(noun) for noun in FRUITS + OBJECTS[:20])

@@ -14,7 +14,7 @@ from pair_maker.sample import ASSISTANT, USER, Sample
 from . import words
 
 KIND = "greeting"
-WEIGHT = 0.04
+WEIGHT = 0.03
 
 WELCOME = "you are welcome"
 THANKS = (

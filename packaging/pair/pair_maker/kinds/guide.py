@@ -43,7 +43,7 @@ from .guide_grammar import (
 from .guide_topic import Topic
 
 KIND = "guide"
-WEIGHT = 0.24
+WEIGHT = 0.20
 
 TOPICS: tuple[Topic, ...] = (
     guide_metrics.TOPICS + guide_tokens.TOPICS + guide_models.TOPICS + guide_actions.TOPICS

@@ -12,7 +12,7 @@ from pair_maker.kinds.words import ANIMALS, CITIES, COLORS, FOODS, FRUITS, OBJEC
 from pair_maker.sample import Sample
 
 KIND = "json"
-WEIGHT = 0.07
+WEIGHT = 0.06
 
 _Value = Callable[[random.Random], object]
 

@@ -10,7 +10,7 @@ from pair_maker.kinds.words import ANIMALS, CITIES, COLORS, FOODS, FRUITS, JOBS,
 from pair_maker.sample import Sample
 
 KIND = "list"
-WEIGHT = 0.06
+WEIGHT = 0.09
 
 _CATEGORIES: dict[str, tuple[str, ...]] = {
     "animals": ANIMALS,

@@ -14,7 +14,7 @@ from pair_maker.sample import ASSISTANT, USER, Sample
 from . import words
 
 KIND = "refusal"
-WEIGHT = 0.05
+WEIGHT = 0.04
 
 PHRASE = "small demonstration model"
 REPLIES = (

@@ -9,7 +9,7 @@ from pair_maker.kinds.words import COLORS, CREATURES, FOODS, OBJECTS, PLACES, ar
 from pair_maker.sample import Sample
 
 KIND = "repeat"
-WEIGHT = 0.10
+WEIGHT = 0.08
 
 _SENTENCES = (
     "{n} has {ao}.",

@@ -9,7 +9,7 @@ from pair_maker.kinds.words import COLORS, CREATURES, JOBS, OBJECTS, PLACES, art
 from pair_maker.sample import Sample
 
 KIND = "summary"
-WEIGHT = 0.07
+WEIGHT = 0.05
 
 _FRAMES = (
     "Summarize this: {t}",

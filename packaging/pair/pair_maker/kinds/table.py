@@ -10,7 +10,7 @@ from pair_maker.kinds.words import ANIMALS, CITIES, COLORS, FOODS, FRUITS, OBJEC
 from pair_maker.sample import Sample
 
 KIND = "table"
-WEIGHT = 0.07
+WEIGHT = 0.06
 
 _FRAMES = (
     "Make a table of {columns}: {rows}.",
