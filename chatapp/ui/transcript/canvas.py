@@ -1,14 +1,15 @@
 """The scrolled column of turns: who is laid out when, what is painted, and where the view stands.
 
-Costs, in ms of processor time (2 busy cores of a server, offscreen, 900 × 800 px, scale 1, text of 15 px; `python -m
+Costs, in ms of processor time (2-core server, offscreen, 900 × 800 px, scale 1, text of 15 px; `python -m
 tests.ui.transcript.measure` prints them):
 
-    one frame (take in, lay out, paint) of a paragraph of 2,000 tokens: 1.2 at its start, 1.6 at its end, p99 5.6
-    the same below 200 older turns: 0.6        repainting a full view: 2.4
-    opening 200 turns of 100 tokens: 11, then 450 in idle slices        scrolling to turns never seen: p99 9
-    lateness of a 16 ms beat while 2,000 tokens stream, the plot runs and a person scrolls: p99 19 (load 5 on 2 cores)
+    one frame (take in, lay out, paint) of one paragraph: 0.9 at its start, 1.0 at 2,000 tokens, p99 4 to 6
+    the same below 200 older turns: 0.9        repainting a full view: 1.5 to 2.5
+    opening 200 turns of 100 tokens: 10, then 380 in idle slices        scrolling to turns never seen: p99 4 to 7
+    per 16 ms while 2,000 tokens stream, the plot runs and a person scrolls: median 3, p99 12
 
-Before fragments and patterned marks a frame grew from 2.4 to 6.9 and the beat was late by 39. How they are kept:
+With one `QTextLayout` of ten open lines and stroked marks a frame grew from 2.4 to 6.9 and a repaint took 5.7. In wall
+time the beat was late by 19 to 47 at p99 with 4 to 6 other busy processes on the two cores. How costs are kept:
 
 - Only turns that the viewport meets are laid out; the others have an estimated height until they are met or an idle
   slice of `IDLE_SLICE_MS` reaches them. What is being read stays in place when a height above it changes.
