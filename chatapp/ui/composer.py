@@ -29,6 +29,8 @@ from chatapp.ui.widgets.toggle import ToggleSwitch
 from chatapp.ui.widgets.window_slider import WindowSlider
 
 MAX_LINES = 8
+LONG_HINT = "Message the model…   Enter sends, Shift+Enter starts a new line"
+SHORT_HINT = "Message the model…"
 CHIP_FROM_CHARS = 8_000
 """From this length on a paste becomes a chip: laying out one paragraph of 1 MB blocks a window for seconds."""
 
@@ -43,7 +45,6 @@ class PromptEdit(QPlainTextEdit):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "composer")
-        self.setPlaceholderText("Message the model…   Enter sends, Shift+Enter starts a new line")
         self.setAccessibleName("Message")
         self.setTabChangesFocus(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -82,6 +83,8 @@ class PromptEdit(QPlainTextEdit):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         if event.size().width() != event.oldSize().width():
+            room = self.fontMetrics().horizontalAdvance(LONG_HINT) + 4 * SPACE_2_PX
+            self.setPlaceholderText(LONG_HINT if event.size().width() > room else SHORT_HINT)
             self.fit()
 
     def focusInEvent(self, event: QFocusEvent) -> None:

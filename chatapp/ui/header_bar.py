@@ -30,6 +30,8 @@ PROGRESS_STEPS = 1000
 PROGRESS_WIDTH_PX = 180
 LOGO_PX = 30
 NO_PAIR = "No pair loaded"
+NAME_CHARS = 36
+DEVICE_CHARS = 20
 DTYPE_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -127,6 +129,7 @@ class HeaderBar(QFrame, ThemedWidget):
     def show_pair(self, info: PairInfo) -> None:
         self._has_pair = True
         self._name.setText(_shown_name(info.location.name))
+        self._name.setToolTip(f"{visible(info.location.name, limit=200)}\nOpen another pair (Ctrl+P)")
         self.show_environment(info.environment)
         self.show_state("Ready")
 
@@ -141,7 +144,10 @@ class HeaderBar(QFrame, ThemedWidget):
         self._detail.show()
         threads = f"{environment.threads} thread" + ("" if environment.threads == 1 else "s")
         values = {
-            "device": (environment.device, f"Backend {environment.backend} on {environment.device}"),
+            "device": (
+                _shown_name(environment.device, DEVICE_CHARS),
+                f"Backend {environment.backend} on {environment.device}",
+            ),
             "dtype": (DTYPE_SHORT.get(target.dtype, target.dtype), f"Numbers of the target: {target.dtype}"),
             "threads": (threads, "Compute threads of the engine"),
             "context": (f"{environment.context_limit:,} ctx", "Context limit, in tokens"),
@@ -168,5 +174,9 @@ class HeaderBar(QFrame, ThemedWidget):
         self._panel.setIcon(tinted_icon("panel", tokens.muted, 20))
 
 
-def _shown_name(name: str) -> str:
-    return name if name.isprintable() and len(name) <= 60 else visible(name, limit=60)
+def _shown_name(name: str, limit: int = NAME_CHARS) -> str:
+    """`name` on one line, its middle left out when it is long: both ends of a path say more than its start."""
+    plain = name if name.isprintable() else visible(name, limit=400)
+    if len(plain) <= limit:
+        return plain
+    return f"{plain[: limit // 2]}…{plain[-(limit // 2) :]}"

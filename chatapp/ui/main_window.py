@@ -32,7 +32,6 @@ from chatapp.ui.welcome import Welcome
 from chatapp.ui.widgets.banner import Banner
 
 START_SIZE = QSize(1280, 800)
-LEAST_SIZE = QSize(760, 480)
 NARROW_PX = 1080
 LOW_PX = 760
 SCROLL_BAR_PX = 10
@@ -51,7 +50,6 @@ class MainWindow(QMainWindow):
         self._low = False
         self.setWindowTitle("chatapp")
         self.setWindowIcon(app_icon())
-        self.setMinimumSize(LEAST_SIZE)
         self.sampling = SamplingModel(self)
         self.actions_ = WindowActions(self)
         self.header = HeaderBar()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -21,7 +20,7 @@ from chatapp.ui.panels.speed_card import SpeedCard
 from chatapp.ui.panels.token_card import TokenCard
 from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, TypeScale
 from chatapp.ui.tpot_plot import TpotPlot
-from chatapp.ui.widgets.card import Card, label
+from chatapp.ui.widgets.card import Card, label, scrolling
 
 PANEL_WIDTH_PX = 348
 PLOT_HEIGHT_PX = 150
@@ -90,10 +89,4 @@ def _page(*cards: QWidget) -> QScrollArea:
     for place, card in enumerate(cards):
         rows.addWidget(card, place)  # what stands below the first card grows with the window
     rows.addStretch(0)
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(content)
-    return area
+    return scrolling(content)

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSi
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.ui.icons import tinted_pixmap
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_6_PX, ThemedWidget, Tokens
-from chatapp.ui.widgets.card import label
+from chatapp.ui.widgets.card import label, scrolling
 
 LOGO_PX = 56
 COLUMN_PX = 620
@@ -27,7 +27,9 @@ class Welcome(QWidget, ThemedWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        outer = QVBoxLayout(self)
+        content = QWidget()
+        content.setProperty("page", "true")
+        outer = QVBoxLayout(content)
         outer.setContentsMargins(SPACE_6_PX, SPACE_6_PX, SPACE_6_PX, SPACE_6_PX)
         outer.setSpacing(SPACE_2_PX)
         middle = Qt.AlignmentFlag.AlignHCenter
@@ -55,6 +57,9 @@ class Welcome(QWidget, ThemedWidget):
         held.addStretch(1)
         outer.addLayout(held)
         outer.addStretch(2)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(scrolling(content))
 
     def _make_prompts(self) -> QWidget:
         frame = QWidget()

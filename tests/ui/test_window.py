@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData, Qt
+from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QSlider, QWidget
 
 from chatapp.domain.errors import ModelNotFound
 from chatapp.domain.palette import KIND_STYLES, Theme
+from chatapp.domain.ports import PairLocation
 from chatapp.ui.dialogs.about_dialog import AboutDialog
 from chatapp.ui.dialogs.help_viewer import PAGES
 from chatapp.ui.main_window import MainWindow
@@ -175,3 +178,40 @@ def test_escape_dismisses_a_message_when_nothing_runs(stage: Stage) -> None:
     assert stage.banner
     stage.press(Qt.Key.Key_Escape)
     assert stage.banner == ""
+
+
+def test_tab_goes_round_the_composer(stage: Stage) -> None:
+    stage.type("Hello?")
+    composer = stage.window.composer
+    for expected in (composer.speculation, composer.window_slider, composer.button):
+        stage.press(Qt.Key.Key_Tab)
+        assert stage.focused is expected
+    with stage.qtbot.waitSignal(stage.chat.run_ended):
+        stage.press(Qt.Key.Key_Space)
+    assert stage.focused is composer.edit
+
+
+def test_control_enter_sends_from_anywhere(stage: Stage) -> None:
+    stage.type("Hello?")
+    stage.window.panel.sampling.system_prompt.setFocus()
+    with stage.qtbot.waitSignal(stage.chat.run_ended):
+        stage.press(Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+
+
+def test_the_switch_tells_screen_readers_what_it_is(stage: Stage) -> None:
+    told = QAccessible.queryAccessibleInterface(stage.window.composer.speculation)
+    assert told.role() is QAccessible.Role.CheckBox
+    assert told.text(QAccessible.Text.Name) == "Speculation"
+    assert told.state().checked
+    slider = QAccessible.queryAccessibleInterface(stage.window.composer.window_slider)
+    assert slider.role() is QAccessible.Role.Slider
+    assert slider.text(QAccessible.Text.Name) == "Window k"
+
+
+def test_long_names_do_not_widen_the_window(stage: Stage) -> None:
+    least = stage.window.minimumSizeHint().width()
+    name = "a-very-long-directory-name-" * 8
+    with stage.qtbot.waitSignal(stage.pairs.loaded):
+        stage.pairs.load(PairLocation(name, Path("target"), Path("draft")))
+    assert stage.window.minimumSizeHint().width() < least + 260
+    assert "…" in stage.window.header.pair_text
