@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
@@ -256,3 +258,14 @@ def test_every_pixel_of_mixed_directions_is_painted_once(show: ShowTranscript, t
 
     assert len(ink(plain)) > 50
     assert len(ink(plain) ^ ink(classes)) < len(ink(plain)) * 0.15
+
+
+@pytest.mark.parametrize("text", ["abc שלום עולם def", "עברית abc ועוד", "ab"])
+def test_cells_of_mixed_directions_tile_their_line(show: ShowTranscript, text: str) -> None:
+    view = show(conversation(scripted_run(list(text), seed=3, changes=False).turn()))
+    line = view.canvas.items[0].reply.paragraphs[0].lines[0]
+    edges = sorted((cell.left, cell.right) for cell in line.cells)
+    assert len(edges) == len(text)
+    for (_left, end), (begin, _right) in itertools.pairwise(edges):
+        assert abs(begin - end) < 0.1
+    assert abs(edges[-1][1] - edges[0][0] - line.text_line.naturalTextWidth()) < 1.5
