@@ -5,6 +5,8 @@ This module must not know any widget of the window; those that paint by hand lis
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QFont, QFontDatabase, QGuiApplication
 from PySide6.QtWidgets import QApplication
@@ -17,13 +19,16 @@ from chatapp.ui.theme import ThemeChoice, make_palette, system_type_scale, token
 class ThemeManager(QObject):
     """Applies a theme to the whole application and tells who paints by hand.
 
-    `changed` carries the new `Tokens`. The desktop's scheme is followed while the choice is `SYSTEM`.
+    `changed` carries the new `Tokens`. The desktop's scheme is followed while the choice is `SYSTEM`; `scheme` tells it.
     """
 
     changed = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(
+        self, parent: QObject | None = None, scheme: Callable[[], Qt.ColorScheme] | None = None
+    ) -> None:
         super().__init__(parent)
+        self._scheme = scheme or QGuiApplication.styleHints().colorScheme
         self._choice = ThemeChoice.SYSTEM
         self.scale = system_type_scale()
         self.tokens = tokens_of(self._wanted())
@@ -50,7 +55,7 @@ class ThemeManager(QObject):
 
     def _wanted(self) -> Theme:
         if self._choice is ThemeChoice.SYSTEM:
-            dark = QGuiApplication.styleHints().colorScheme() is Qt.ColorScheme.Dark
+            dark = self._scheme() is Qt.ColorScheme.Dark
             return Theme.DARK if dark else Theme.LIGHT
         return Theme(self._choice.value)
 

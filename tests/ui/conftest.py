@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import qasync
 from PySide6.QtCore import QCoreApplication, QEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QDialog, QMainWindow
 from pytestqt.qtbot import QtBot
 
 from chatapp.ui.theme import ThemeChoice
@@ -38,8 +38,9 @@ def nothing_left_behind(qapp: QApplication) -> Iterator[None]:
     threads = set(threading.enumerate())
     yield
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    left = [widget for widget in qapp.topLevelWidgets() if isinstance(widget, QMainWindow | QDialog)]
     shown = [widget for widget in qapp.topLevelWidgets() if widget.isVisible()]
-    assert shown == []
+    assert left == shown == []
     assert set(threading.enumerate()) <= threads
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, Qt
 from PySide6.QtGui import QAccessible
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QSlider, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QSlider,
+    QWidget,
+)
 
 from chatapp.domain.errors import ModelNotFound
 from chatapp.domain.palette import KIND_STYLES, Theme
@@ -15,6 +23,7 @@ from chatapp.ui.dialogs.about_dialog import AboutDialog
 from chatapp.ui.dialogs.help_viewer import PAGES
 from chatapp.ui.main_window import MainWindow
 from chatapp.ui.theme import DARK, LIGHT, ThemeChoice, tokens_of
+from chatapp.ui.theme_manager import ThemeManager
 from tests.helpers.records import demo_conversation
 from tests.helpers.scripted_engine import BUILTIN
 from tests.ui.stage import Stage
@@ -215,3 +224,17 @@ def test_long_names_do_not_widen_the_window(stage: Stage) -> None:
         stage.pairs.load(PairLocation(name, Path("target"), Path("draft")))
     assert stage.window.minimumSizeHint().width() < least + 260
     assert "…" in stage.window.header.pair_text
+
+
+def test_the_desktops_scheme_is_followed_until_a_theme_is_chosen(qapp: QApplication) -> None:
+    scheme = [Qt.ColorScheme.Light]
+    manager = ThemeManager(scheme=lambda: scheme[0])
+    manager.apply()
+    assert manager.tokens is LIGHT
+    scheme[0] = Qt.ColorScheme.Dark
+    qapp.styleHints().colorSchemeChanged.emit(scheme[0])
+    assert manager.tokens is DARK
+    manager.set_choice(ThemeChoice.LIGHT)
+    qapp.styleHints().colorSchemeChanged.emit(scheme[0])
+    assert manager.tokens is LIGHT
+    manager.deleteLater()
