@@ -77,6 +77,7 @@ class GuiOptions:
     data_dir: Path | None = None
     screenshot: Path | None = None
     screenshot_after: str = "done"
+    select_token: int | None = None
 
     @property
     def pair(self) -> PairLocation:
@@ -304,7 +305,15 @@ class Session:
 
     def _take_picture(self) -> None:
         if self._options.screenshot is not None:
+            self._select_token()
             QTimer.singleShot(PICTURE_DELAY_MS, self.window, self._save_picture)
+
+    def _select_token(self) -> None:
+        if self._options.select_token is None or not self.chat.records:
+            return
+        found = self.chat.records[-1].tokens()[self._options.select_token - 1 :][:1]
+        for view in found:
+            self.window.transcript.canvas.select_token(len(self.chat.records) - 1, view)
 
     def _save_picture(self) -> None:
         path = self._options.screenshot

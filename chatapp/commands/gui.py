@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="done",
         help="take the picture when the pair is loaded, or when the reply to --prompt ended (default)",
     )
+    parser.add_argument(
+        "--select-token",
+        type=int,
+        metavar="N",
+        help="for a picture: select token N of the last reply, counted from 1",
+    )
     parser.set_defaults(usage_error=parser.error)
 
 
@@ -60,5 +66,6 @@ def run(args: argparse.Namespace) -> int:
             data_dir=args.data_dir,
             screenshot=args.screenshot,
             screenshot_after=args.screenshot_after,
+            select_token=args.select_token,
         )
     )

@@ -78,12 +78,13 @@ def test_a_prompt_from_the_command_line_is_sent_and_photographed(
     qtbot: QtBot, lives: list[Life], tmp_path: Path
 ) -> None:
     picture = tmp_path / "window.png"
-    options = GuiOptions(prompt="What is k?", screenshot=picture, size=(1280, 800))
+    options = GuiOptions(prompt="What is k?", screenshot=picture, size=(1280, 800), select_token=2)
     life = Life(qtbot, tmp_path, MemoryStore(), options)
     lives.append(life)
     qtbot.waitUntil(lambda: life.ended == 1)
     assert life.session.chat.records[0].text == REPLY
     assert picture.read_bytes().startswith(b"\x89PNG")
+    assert life.window.panel.token.token_text == "␣window"
     assert life.session.status == 0
 
 
