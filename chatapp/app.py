@@ -108,11 +108,11 @@ def run_gui(options: GuiOptions, story: Story | None = None) -> int:
     if options.size is not None:
         window.resize(QSize(*options.size))
     instance.raise_requested.connect(window.bring_to_front)
+    window.closing.connect(instance.release)  # at once: a start right after the close must not raise a window that goes
     window.show()
     try:
         return _run_loop(app, window, folder, options, story)
     finally:
-        instance.release()
         window.deleteLater()
         QCoreApplication.sendPostedEvents(None, 0)
         logging.getLogger().removeHandler(handler)
