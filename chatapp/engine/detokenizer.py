@@ -56,9 +56,8 @@ class Detokenizer:
         # Only move to a place from which the emitted text is again a suffix of the overlap's own decode; where a cut falls
         # into a character, the ones before it are tried: four, since no character has more bytes.
         for base in range(self._settled - OVERLAP_TOKENS, self._settled - OVERLAP_TOKENS - 4, -1):
-            before = self._decode(self._ids[self._base : base])
             after = self._decode(self._ids[base:])
-            if not before.endswith(REPLACEMENT) and after and whole.endswith(after):
+            if after and whole.endswith(after):
                 self._base = base
                 self._base_emitted = len(after)
                 return

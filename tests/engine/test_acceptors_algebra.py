@@ -347,6 +347,13 @@ def test_whatever_is_drafted_the_targets_own_choices_stand(
         assert verdict.accepted == agreeing
 
 
+def test_greedy_tells_logits_apart_that_softmax_ties() -> None:
+    scores = torch.tensor([0.0, 1e-9])
+    tied = Row(scores, torch.softmax(scores, -1))
+    assert tied.probs[0] == tied.probs[1]
+    assert GreedyAcceptor(Streams(0)).draw_target(tied, 0) == 1
+
+
 def test_target_rows_behind_a_rejection_are_never_asked_for() -> None:
     target, draft = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     for rule in (RejectionAcceptor(Streams(1)), CoupledAcceptor(Streams(1)), GreedyAcceptor(Streams(1))):

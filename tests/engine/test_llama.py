@@ -157,6 +157,19 @@ def test_rows_that_are_not_exact_are_padded(monkeypatch: pytest.MonkeyPatch) -> 
     assert close(uneven.forward(IDS[:30], 0, 30), plain.forward(IDS[:30], 0, 30))
 
 
+def test_the_kv_length_of_a_row_is_that_of_its_own_block() -> None:
+    """Kernels may sum differently over another length, even where the rest is masked: the window must not choose it."""
+    model = random_model(padded=False)
+    for start in (0, 1, 100, 120, 127, 128, 250, 255, 256, 300):
+        for count in (1, 2, 9, 16):
+            seen = []
+            for first, stop, length, mask in model._attention_groups(start, count):
+                assert mask.shape == (stop - first, 1, 1, length)
+                seen += [length] * (stop - first)
+            wanted = [((start + row) // KV_BLOCK + 1) * KV_BLOCK for row in range(count)]
+            assert seen == [min(length, 320) for length in wanted]
+
+
 def test_the_end_of_the_context() -> None:
     model = random_model(padded=False)
     ids = [index % 400 for index in range(320)]

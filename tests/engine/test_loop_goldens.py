@@ -41,6 +41,15 @@ def test_the_target_as_its_own_draft_is_always_accepted(
     assert [step.window for step in steps_of(events)] == [1, k, k, k]
 
 
+@pytest.mark.parametrize(("rule", "sampling"), RULES)
+def test_draft_and_target_see_the_same_context(rule: str, sampling: SamplingSettings) -> None:
+    """The repetition penalty looks at the drafts before, on both sides: equal models stay equal."""
+    rig = toy_rig(noise=0.0, vocabulary=40)
+    penalised = replace(sampling, repetition_penalty=3.0)
+    events = finished(rig, rig.run(sampling=penalised, acceptor=rule, window=14))
+    assert TokenKind.CORRECTION not in {token.kind for token in tokens_of(events)}
+
+
 @pytest.mark.parametrize("k", range(2, MAX_WINDOW + 1))
 @pytest.mark.parametrize(("rule", "sampling"), RULES)
 def test_a_draft_that_is_sure_of_the_wrong_token_is_always_corrected(

@@ -108,7 +108,7 @@ def test_coupled_and_greedy_give_one_text_for_every_schedule(
             "top_k": st.sampled_from([0, 3]),
             "top_p": st.sampled_from([0.6, 1.0]),
             "min_p": st.sampled_from([0.0, 0.1]),
-            "repetition_penalty": st.sampled_from([1.0, 1.3]),
+            "repetition_penalty": st.sampled_from([1.0, 3.0]),
         }
     ),
 )
@@ -117,7 +117,7 @@ def test_coupled_gives_one_text_under_every_sampling_setting(
 ) -> None:
     # The repetition penalty looks at the context: drafts count in it as they would without speculation.
     sampling = replace(NEUTRAL, **knobs)  # type: ignore[arg-type]  # mypy does not match the keys with their types
-    rig, alone = toy_rig(), toy_rig()
+    rig, alone = toy_rig(vocabulary=40), toy_rig(vocabulary=40)
     scheduled = finished(rig, rig.run(sampling=sampling, acceptor="coupled", control=Schedule(schedule)))
     plain = finished(alone, alone.run(sampling=sampling, acceptor="coupled", speculation=False))
     assert ids_of(scheduled) == ids_of(plain)
@@ -164,6 +164,9 @@ def test_cancel_at_every_call(rule: str, sampling: SamplingSettings, k: int) -> 
             assert end_of(events).reason is EndReason.CANCELLED
             assert rig.calls <= calls + 1, "cancel takes effect within one model call"
         assert end_of(events).visible_chars == len(said)
+        for event in events:
+            if isinstance(event, Prefilled):
+                assert event.reused == 0, "a catch-up that was broken off is not told as a whole one"
         next_run_equals_a_fresh_one(rig, said)
 
 
@@ -232,6 +235,10 @@ def test_context_full_at_every_position(noise: float, k: int) -> None:
         assert len(tokens_of(events)) == limit - len(PROMPT) + 1
         assert end_of(events).reason is EndReason.CONTEXT_FULL
         assert end_of(events).target_cached == limit
+        cached = len(PROMPT)
+        for step in steps_of(events)[1:]:
+            assert step.window == min(k, limit - cached), "as wide as the room allows"
+            cached += len(step.tokens)
 
 
 @pytest.mark.parametrize("k", [2, 4, 16])

@@ -93,7 +93,7 @@ def test_special_tokens_that_only_the_normalised_text_shows() -> None:
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.add_special_tokens([AddedToken("<tool>", normalized=True, special=True)])
     prompt = wrapped(tokenizer)
-    ids = prompt.encode([user("＜tool＞ and <tool>")])
+    ids = prompt.encode([user("＜tool＞")])
     assert specials_in(tokenizer, ids) == ["<|bos|>", "<|user|>", "<|end|>", "<|assistant|>"]
 
 

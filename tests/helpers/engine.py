@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from chatapp.domain.events import EndReason, RunEnded, RunEvent, RunStarted, StepCommitted
+from chatapp.domain.events import EndReason, Prefilled, RunEnded, RunEvent, RunStarted, StepCommitted
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.domain.tokens import CommittedToken, DraftOutcome, TokenKind
 from chatapp.engine.acceptors import make_acceptor
@@ -205,6 +205,9 @@ def checked_events(rig: Rig, run: SpeculativeRun, prompt: Sequence[int] = PROMPT
             index, previous_ns = index + 1, event.ended_ns
             ids += [token.id for token in event.tokens]
             check_caches(rig, ids, length=len(ids) - 1)
+        elif isinstance(event, Prefilled):
+            # The draft reads up to the pending token, which the target has not read yet either.
+            assert event.positions + event.reused == len(ids) - (event.model == "draft")
         elif isinstance(event, RunEnded):
             ended = True
             assert event.ended_ns >= previous_ns
