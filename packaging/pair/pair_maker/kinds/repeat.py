@@ -1,4 +1,4 @@
-"""A given sentence repeated, said twice, shouted, turned around or taken apart."""
+"""A given sentence repeated, said twice, turned around or taken apart."""
 
 from __future__ import annotations
 
@@ -34,13 +34,12 @@ _TASKS: dict[str, tuple[str, ...]] = {
     ),
     "twice": ("Say this twice: {t}", "Repeat this twice: {t}", "Write this two times: {t}", "Copy this twice: {t}"),
     "three times": ("Say this three times: {t}", "Repeat this three times: {t}", "Write this three times: {t}"),
-    "upper": ("Write this in capital letters: {t}", "Write in upper case: {t}", "Shout this: {t}"),
     "backwards": ("Reverse the words: {t}", "Say the words backwards: {t}", "Turn the words around: {t}"),
     "one per line": ("Write one word per line: {t}", "Put each word on its own line: {t}"),
     "last": ("What is the last word here? {t}", "Give me the last word of this: {t}"),
     "first": ("What is the first word here? {t}", "Give me the first word of this: {t}"),
 }  # fmt: skip
-_SHARES = (("same", 40), ("twice", 16), ("three times", 7), ("upper", 8), ("backwards", 10), ("one per line", 7),
+_SHARES = (("same", 40), ("twice", 16), ("three times", 7), ("backwards", 10), ("one per line", 7),
            ("last", 6), ("first", 6))  # fmt: skip
 
 
@@ -82,7 +81,6 @@ def _done(task: str, sentence: str) -> str:
         "same": sentence,
         "twice": f"{sentence}\n{sentence}",
         "three times": f"{sentence}\n{sentence}\n{sentence}",
-        "upper": sentence.upper(),
         "backwards": " ".join(reversed(words)),
         "one per line": "\n".join(words),
         "last": words[-1],
@@ -94,7 +92,6 @@ def _again(rng: random.Random, first: Exchange) -> Exchange:
     frames = {
         "Again.": "same",
         "Now twice.": "twice",
-        "Now in capital letters.": "upper",
         "Now three times.": "three times",
     }
     prompt = rng.choice(tuple(frames))
