@@ -16,7 +16,7 @@ from chatapp.engine.contracts import Row
 SPARSE_CANDIDATES = 128
 """Top-p looks at this many largest logits first; only when their mass falls short is the whole row sorted."""
 SMALLEST_TEMPERATURE = 1e-30
-"""Smaller ones vanish in float32, and 0 / 0 is no probability; the distribution is one-hot long before."""
+"""Below it logits would overflow float32 to infinity, and then to NaN; the distribution is one-hot long before."""
 
 
 class Processor:
@@ -36,8 +36,7 @@ class Processor:
             scores = penalise_repetition(scores, context, self._settings.repetition_penalty)
         if self._settings.greedy:
             return Row(scores, torch.softmax(scores, dim=-1))
-        # Relative to the largest, so that a temperature near 0 gives it all mass instead of overflowing.
-        return Row(scores, self._truncated((scores - scores.max()) / self._temperature))
+        return Row(scores, self._truncated(scores / self._temperature))
 
     def _truncated(self, scaled: torch.Tensor) -> torch.Tensor:
         settings = self._settings
