@@ -108,7 +108,9 @@ def run_gui(options: GuiOptions, story: Story | None = None) -> int:
     if options.size is not None:
         window.resize(QSize(*options.size))
     instance.raise_requested.connect(window.bring_to_front)
-    window.closing.connect(instance.release)  # at once: a start right after the close must not raise a window that goes
+    window.closing.connect(
+        instance.release
+    )  # at once: a start right after the close must not raise a window that goes
     window.show()
     try:
         return _run_loop(app, window, folder, options, story)
@@ -140,12 +142,23 @@ def _make_application() -> QApplication:
 def _data_folder(options: GuiOptions) -> Path:
     place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation)
     folder = options.data_dir or Path(place)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChatappError(
+            f"The data directory {folder} cannot be made: {error.strerror}.",
+            remedy="Choose another with --data-dir.",
+        ) from error
     return folder
 
 
 def _start_logging(folder: Path) -> logging.Handler:
-    handler = RotatingFileHandler(folder / "chatapp.log", maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler: logging.Handler
+    try:
+        path = folder / "chatapp.log"
+        handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    except OSError:
+        handler = logging.StreamHandler()  # a folder without write access: the terminal is what is left
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     return handler
@@ -279,7 +292,7 @@ class Session:
     def _on_ready(self) -> None:
         self.pairs.loaded.disconnect(self._on_ready)
         if self._options.prompt is not None:
-            self.desk.submit(self._options.prompt)
+            self.desk.submit(self.window.composer.draft().whole)
             if self._options.screenshot_after == "ready":
                 self._take_picture()
         else:

@@ -39,7 +39,7 @@ class PromptEdit(QPlainTextEdit):
     """Enter sends, Shift+Enter breaks the line; grows with its text up to `MAX_LINES`."""
 
     submitted = Signal()
-    large_paste = Signal(str)
+    large_paste = Signal(object)
     focus_changed = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -69,6 +69,18 @@ class PromptEdit(QPlainTextEdit):
             self.large_paste.emit(text)
         else:
             self.insertPlainText(text)
+
+    def whole_text(self) -> str:
+        """The text with its lone surrogates, so that they can be counted and replaced in the open.
+
+        `toPlainText` loses them without a word: PySide drops what UTF-8 cannot hold on the way to Python.
+        """
+        text = self.toPlainText()
+        held = self.document().characterCount() - 1  # UTF-16 units, less the end of the document
+        if len(text.encode("utf-16-le")) // 2 == held:
+            return text
+        units = (self.document().characterAt(place) for place in range(held))
+        return "".join(units).replace("\u2029", "\n")
 
     def fit(self) -> None:
         """Take the height of the text, within one and `MAX_LINES` lines."""
@@ -142,7 +154,7 @@ class Draft:
 class Composer(QFrame, ThemedWidget):
     """`submitted` carries the whole text; `stop_requested`, `window_changed` (k) and `speculation_changed` (on)."""
 
-    submitted = Signal(str)
+    submitted = Signal(object)  # a `str` signal would drop lone surrogates
     stop_requested = Signal()
     window_changed = Signal(int)
     speculation_changed = Signal(bool)
@@ -197,7 +209,7 @@ class Composer(QFrame, ThemedWidget):
         return row
 
     def draft(self) -> Draft:
-        return Draft(self.edit.toPlainText(), tuple(chip.text for chip in self._chips))
+        return Draft(self.edit.whole_text(), tuple(chip.text for chip in self._chips))
 
     def set_draft(self, draft: Draft) -> None:
         self.clear()

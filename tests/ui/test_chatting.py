@@ -133,7 +133,8 @@ def test_before_a_pair_is_loaded_the_text_stays(stage: Stage) -> None:
 
 def test_broken_characters_are_replaced_with_a_notice(stage: Stage) -> None:
     with stage.qtbot.waitSignal(stage.chat.run_ended):
-        stage.desk.submit("a\ud800b\x00\u202e")  # Qt's own text box would already have replaced the surrogate
+        stage.window.composer.edit.insertPlainText("a\ud800b\x00\u202e")
+        stage.press(Qt.Key.Key_Return)
     assert stage.engine.runs[-1].request.messages[-1].content == "a\ufffdb\u202e"
     assert "U+FFFD" in stage.banner
     assert "1 control character was removed" in stage.banner
