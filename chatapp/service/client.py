@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady, LoadFailed
+from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady, LoadFailed, RequestError
 from chatapp.domain.events import EndReason, RunEnded, RunEvent, StepCommitted
 from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
 from chatapp.domain.request import GenerationRequest
@@ -74,10 +74,15 @@ class EngineClient:
         self._engine: Engine | None = None
         self._worker: Worker | None = None
         self._run: EngineRun | None = None
+        self._starting = 0
+        self._loading = 0
 
     async def load(self, pair: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
-        """Raises `ModelError`, or `EngineBusy` while a reply runs."""
+        """Raises `ModelError`, or `EngineBusy` while a reply runs or begins."""
         self._refuse_while_running()
+        if self._starting:
+            # Its ids were made for the pair before.
+            raise EngineBusy("A reply is just beginning.", remedy="Stop it first (Esc).")
         loop = asyncio.get_running_loop()
 
         def on_thread() -> PairInfo:
@@ -86,16 +91,25 @@ class EngineClient:
                 self._engine = self._make_engine()
             return self._engine.load(pair, lambda step: _post(loop, lambda: on_progress(step)))
 
-        return await self._call(on_thread, _as_load_failure)
+        self._loading += 1
+        try:
+            return await self._call(on_thread, _as_load_failure)
+        finally:
+            self._loading -= 1
 
     async def start(self, request: GenerationRequest) -> EngineRun:
         """Raises `RequestError` before any event. A stopped run that has not ended yet is waited for by the thread."""
         self._refuse_while_running()
         loop = asyncio.get_running_loop()
         engine = self._engine
-        if engine is None:
-            raise EngineNotReady("No model pair is loaded yet.", remedy="Wait until loading has finished.")
-        prepared = await self._call(lambda: engine.prepare(request), _as_it_is)
+        if engine is None or self._loading:
+            what = "The pair is still loading." if self._loading else "No model pair is loaded yet."
+            raise EngineNotReady(what, remedy="Wait until loading has finished.")
+        self._starting += 1
+        try:
+            prepared = await self._call(lambda: engine.prepare(request), _as_request_failure)
+        finally:
+            self._starting -= 1
         from chatapp.engine.control import RunControl
 
         self._refuse_while_running()
@@ -180,8 +194,12 @@ def _as_load_failure(error: Exception) -> Exception:
     return LoadFailed(f"Loading failed: {error!r}", remedy="See the log for details.")
 
 
-def _as_it_is(error: Exception) -> Exception:
-    return error
+def _as_request_failure(error: Exception) -> Exception:
+    """Whoever asked waits for a `RequestError`: anything else would leave the window waiting for a reply."""
+    if isinstance(error, ChatappError):
+        return error
+    log.error("a request could not be prepared", exc_info=error)
+    return RequestError(f"The request could not be prepared: {error!r}", remedy="See the log for details.")
 
 
 def _post(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:

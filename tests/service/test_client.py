@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.domain.errors import ContextOverflow, EngineBusy, EngineNotReady, LoadFailed, ModelNotFound
+from chatapp.domain.errors import (
+    ContextOverflow,
+    EngineBusy,
+    EngineNotReady,
+    LoadFailed,
+    ModelNotFound,
+    RequestError,
+)
 from chatapp.domain.events import EndReason, RunEnded, RunEvent, StepCommitted
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.record import RunRecord
@@ -144,6 +151,54 @@ def test_load_errors_reach_who_asked(
 
     with caplog.at_level("CRITICAL"), pytest.raises(error):
         asyncio.run(story())
+
+
+def test_a_request_that_cannot_be_prepared_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The window waits for a `RequestError`; at any other it would wait for the reply for ever."""
+    real = LoadedEngine.prepare
+
+    def prepare(self: LoadedEngine, asked: GenerationRequest) -> PreparedRun:
+        if asked.messages[-1].content == "odd":
+            raise ZeroDivisionError("a defect")
+        return real(self, asked)
+
+    monkeypatch.setattr(LoadedEngine, "prepare", prepare)
+
+    async def story() -> int:
+        async with client() as engine:
+            await engine.load(LOCATION, lambda _: None)
+            with pytest.raises(RequestError, match="a defect"):
+                await engine.start(request(text="odd"))
+            return (await collect(await engine.start(request(max_tokens=3)))).token_count
+
+    with caplog.at_level("CRITICAL"):
+        assert asyncio.run(story()) == 3
+
+
+def test_a_load_never_comes_between_a_requests_check_and_its_reply() -> None:
+    """The ids of a request are those of the pair that it was checked against."""
+
+    async def story() -> tuple[list[type[BaseException] | None], list[type[BaseException] | None]]:
+        async with client() as engine:
+            await engine.load(LOCATION, lambda _: None)
+
+            async def load() -> None:
+                await engine.load(LOCATION, lambda _: None)
+
+            async def chat() -> None:
+                await collect(await engine.start(request(max_tokens=3)))
+
+            start_first = await asyncio.gather(chat(), load(), return_exceptions=True)
+            load_first = await asyncio.gather(load(), chat(), return_exceptions=True)
+            await chat()
+            return (
+                [type(result) if result is not None else None for result in start_first],
+                [type(result) if result is not None else None for result in load_first],
+            )
+
+    assert asyncio.run(story()) == ([None, EngineBusy], [None, EngineNotReady])
 
 
 def test_a_defect_in_the_engine_ends_the_run_with_a_failure_and_keeps_the_text(
