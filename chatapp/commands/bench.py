@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--acceptor", default="rejection", choices=["rejection", "coupled"])
+    parser.add_argument("--acceptor", default="rejection", choices=["rejection", "block", "coupled"])
     parser.add_argument("--threads", type=int, help="compute threads (default: physical cores less one)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument(

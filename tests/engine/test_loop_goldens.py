@@ -23,7 +23,7 @@ from tests.helpers.engine import (
 )
 from tests.helpers.engine import ids_of as ids
 
-RULES = [("rejection", NEUTRAL), ("coupled", NEUTRAL), ("greedy", GREEDY)]
+RULES = [("rejection", NEUTRAL), ("block", NEUTRAL), ("coupled", NEUTRAL), ("greedy", GREEDY)]
 WINDOWS = range(1, MAX_WINDOW + 1)
 
 

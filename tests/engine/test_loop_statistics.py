@@ -40,7 +40,7 @@ pytestmark = pytest.mark.statistical
 CHANCE = 1e-4
 TOKENS = 1200
 TRUNCATED = replace(NEUTRAL, temperature=0.8, top_p=0.8)
-RULES = ["rejection", "coupled"]
+RULES = ["rejection", "block", "coupled"]
 
 
 def pair() -> Rig:

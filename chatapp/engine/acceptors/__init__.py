@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatapp.domain.errors import InvalidSetting
+from chatapp.engine.acceptors.block import BlockAcceptor
 from chatapp.engine.acceptors.coupled import CoupledAcceptor
 from chatapp.engine.acceptors.greedy import GreedyAcceptor
 from chatapp.engine.acceptors.rejection import RejectionAcceptor
@@ -13,6 +14,7 @@ from chatapp.engine.randomness import Streams
 
 ACCEPTORS: dict[str, Callable[[Streams], Acceptor]] = {
     "rejection": RejectionAcceptor,
+    "block": BlockAcceptor,
     "coupled": CoupledAcceptor,
     "greedy": GreedyAcceptor,
 }
@@ -21,7 +23,12 @@ DESCRIPTIONS: tuple[tuple[str, bool, str], ...] = (
     (
         "rejection",
         True,
-        "Keeps a draft with probability min(1, target / draft), else samples the residual. Highest acceptance.",
+        "Keeps a draft with probability min(1, target / draft), else samples the residual.",
+    ),
+    (
+        "block",
+        True,
+        "Judges the window as a whole: never keeps fewer tokens than rejection, more where k is large.",
     ),
     (
         "coupled",

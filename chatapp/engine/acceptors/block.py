@@ -1,0 +1,71 @@
+"""Block verification (Sun et al. 2024, "Block verification accelerates speculative decoding", algorithm 2).
+
+Rejection tests drafts one by one and never looks past the first rejection. Here the window is judged as a whole: with
+p_i = min(1, p_{i−1} · target(x_i) / draft(x_i)), p_0 = 1, the kept prefix is the longest one whose test passes,
+
+    test i (of g):  u_i < m_i / (m_i + 1 − p_i),   m_i = Σ_x max(p_i · target_i(x) − draft_i(x), 0);   test g: u_g < p_g
+    then sample from max(p_τ · target_τ − draft_τ, 0), normalised; from the target itself when all were kept.
+
+Lossless like rejection, and never keeps fewer tokens in expectation: an unlucky draft in front of lucky ones is forgiven.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from chatapp.engine.contracts import Proposal, Row, TargetRows, Verdict
+from chatapp.engine.randomness import Streams, draw
+
+
+class BlockAcceptor:
+    name = "block"
+    lossless = True
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def draw_draft(self, row: Row, position: int) -> int:  # noqa: ARG002 - the contract's signature; this rule has no positional noise
+        return draw(row.probs, self._streams.draft.random())
+
+    def draw_target(self, row: Row, position: int) -> int:  # noqa: ARG002 - as above
+        return draw(row.probs, self._streams.target.random())
+
+    def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
+        count = len(proposal.ids)
+        weights = prefix_weights(proposal, target_rows)
+        draws = tuple(self._streams.accept.random() for _ in proposal.ids)
+        kept = 0
+        for length in range(count, 0, -1):
+            if passes(draws[length - 1], length, weights[length], proposal, target_rows):
+                kept = length
+                break
+        if kept == count:
+            return Verdict(count, self.draw_target(target_rows(count), position + count), draws)
+        target_probs = target_rows(kept).probs
+        residual = block_residual(weights[kept], target_probs, proposal.rows[kept].probs)
+        fell_back = float(residual.sum()) <= torch.finfo(residual.dtype).eps
+        final = draw(target_probs if fell_back else residual, self._streams.target.random())
+        return Verdict(kept, final, draws, int(fell_back))
+
+
+def prefix_weights(proposal: Proposal, target_rows: TargetRows) -> list[float]:
+    """p_0 … p_g: how well target covers draft along the window, never above 1."""
+    weights = [1.0]
+    for index, (token, draft_row) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
+        ratio = float(target_rows(index).probs[token]) / float(draft_row.probs[token])
+        weights.append(min(1.0, weights[-1] * ratio))
+    return weights
+
+
+def passes(uniform: float, length: int, weight: float, proposal: Proposal, target_rows: TargetRows) -> bool:
+    """Test `length` of the window; strict, so that a prefix of weight 0 never passes."""
+    if length == len(proposal.ids):
+        return uniform < weight
+    residual = block_residual(weight, target_rows(length).probs, proposal.rows[length].probs)
+    mass = float(residual.sum())
+    return uniform * (mass + 1.0 - weight) < mass
+
+
+def block_residual(weight: float, target_probs: torch.Tensor, draft_probs: torch.Tensor) -> torch.Tensor:
+    """max(p · target − draft, 0), `[V]`, not normalised."""
+    return torch.clamp(target_probs * weight - draft_probs, min=0)
