@@ -105,6 +105,9 @@ class SpeculativeRun:
             self._end, error = EndReason.FAILED, f"The target model failed: {failure}"
         finally:
             self._rewind()
+        if error:
+            # What a model wrote into its KV before it failed is not to be trusted in the next turn.
+            self._target.rewind(0)
         yield self._ended(error)
 
     # -- prefill ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 from transformers import MambaConfig
 
 from chatapp.domain.errors import LoadFailed, ModelError, UnsupportedModel, WeightsDamaged
-from chatapp.domain.events import Prefilled, RunEvent
+from chatapp.domain.events import EndReason, Prefilled, RunEvent
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.domain.tokens import TokenKind
@@ -22,7 +22,7 @@ from chatapp.engine.backends.loading import load_model
 from chatapp.engine.control import RunControl
 from chatapp.engine.session import Engine
 from tests.helpers import checkpoints
-from tests.helpers.engine import ids_of, steps_of, tokens_of
+from tests.helpers.engine import end_of, ids_of, steps_of, tokens_of
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt2": checkpoints.gpt2_config,
@@ -126,6 +126,30 @@ def test_the_draft_of_one_turn_is_good_for_the_next(directory: Path, llama: Path
     assert all(
         event.reused == 0 for event in cold if isinstance(event, Prefilled) and event.model == "target"
     )
+
+
+def test_a_pass_that_failed_half_way_leaves_nothing_behind(directory: Path) -> None:
+    """The first layer's cache is then longer than the second's."""
+    engine = opened(directory, None)
+    backend = engine.pair.target.model
+    assert isinstance(backend, TransformersModel)
+    inner = backend._model.base_model
+    second = (inner.h if hasattr(inner, "h") else inner.layers)[1]
+    passes = 0
+
+    def fail(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 4:
+            raise RuntimeError("out of memory")
+
+    whole = ids_of(reply(engine, request()))
+    hook = second.register_forward_pre_hook(fail)
+    broken = reply(engine, request())
+    hook.remove()
+    assert end_of(broken).reason is EndReason.FAILED
+    assert 0 < len(ids_of(broken)) < len(whole)
+    assert ids_of(reply(engine, request())) == whole
 
 
 def test_a_model_without_rewindable_cache_is_refused(tmp_path: Path) -> None:

@@ -25,12 +25,10 @@ class TransformersModel:
     prefill_rows = 64
 
     def __init__(self, model: Any, info: ModelInfo, context_limit: int) -> None:
-        from transformers import DynamicCache
-
         self.info = info
         self.context_limit = context_limit
         self._model = model
-        self._cache: Any = DynamicCache()
+        self._cache = _empty_cache()
         parameters = inspect.signature(model.forward).parameters
         # The argument was renamed in transformers 4.48.
         names = ("logits_to_keep", "num_logits_to_keep")
@@ -101,7 +99,10 @@ class TransformersModel:
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
         surplus = self._cache.get_seq_length() - start
-        if surplus > 0:
+        if start == 0:
+            # A pass that failed half-way leaves layers of different lengths, which no crop puts right.
+            self._cache = _empty_cache()
+        elif surplus > 0:
             # As a number to take off: transformers 5 refuses the length to keep, and 4.47 knows both.
             self._cache.crop(-surplus)
         options: dict[str, Any] = {self._rows_argument: rows} if self._rows_argument else {}
@@ -114,3 +115,9 @@ class TransformersModel:
         # One copy to the host per pass: everything behind this line is on the CPU.
         logits: torch.Tensor = output.logits[0, -rows:].float().cpu()
         return logits
+
+
+def _empty_cache() -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache()
