@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from chatapp.domain.errors import LoadFailed, ModelNotFound, VocabularyMismatch
+from chatapp.domain.errors import InvalidSetting, LoadFailed, ModelNotFound, VocabularyMismatch
 from chatapp.domain.request import Message
 from chatapp.engine.byte_fallback import ByteFallback
 
@@ -39,9 +39,11 @@ class Prompt:
         # Role markers are often special without being listed in `all_special_tokens`. Added tokens that are not special
         # (runs of spaces, say) are ordinary text of their vocabulary.
         added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
-        self._specials = tuple({*tokenizer.all_special_tokens, *added})
         # The Rust tokenizer itself decodes ten times faster than the Python class around it.
         self._rust = tokenizer.backend_tokenizer if tokenizer.is_fast else None
+        names = {*tokenizer.all_special_tokens, *added}
+        # `<Tool>` is found in the text `<tool>` where a normaliser lowers both.
+        self._specials = tuple(names | {self._normalised(name) for name in names} - {""})
         self._bytes = ByteFallback.find(self._rust) if self._rust is not None else None
         self._piece = lru_cache(maxsize=8192)(self._decode_one)
 
@@ -72,7 +74,8 @@ class Prompt:
         return dict(self._tokenizer.get_vocab())
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the templated conversation, ready for the assistant's next word."""
+        """Ids of the templated conversation, ready for the assistant's next word. Raises `InvalidSetting` where the
+        template refuses it."""
         plain = [{"role": message.role.value, "content": clean_text(message.content)} for message in messages]
         hidden = {
             f"⟪{secrets.token_hex(12)}⟫": message["content"]
@@ -93,16 +96,26 @@ class Prompt:
 
     def _names_special(self, content: str) -> bool:
         """Whether `content` could give special tokens: some are found in the normalised text only."""
-        texts = [content]
-        if self._rust is not None and self._rust.normalizer is not None:
-            texts.append(self._rust.normalizer.normalize_str(content))
+        texts = (content, self._normalised(content))
         return any(special in text for special in self._specials for text in texts)
 
+    def _normalised(self, text: str) -> str:
+        if self._rust is None or self._rust.normalizer is None:
+            return text
+        return str(self._rust.normalizer.normalize_str(text))
+
     def _render(self, messages: list[dict[str, str]]) -> str:
+        from jinja2 import TemplateError
+
         template = None if getattr(self._tokenizer, "chat_template", None) else PLAIN_TEMPLATE
-        rendered = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, chat_template=template
-        )
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, chat_template=template
+            )
+        except TemplateError as error:  # some templates know no system prompt, and say so this way
+            raise InvalidSetting(
+                "messages", f"The model's chat template does not take this conversation: {error}"
+            ) from error
         return str(rendered)
 
     def _ids(self, text: str, *, specials: bool) -> list[int]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from chatapp.domain.errors import LoadFailed, ModelNotFound, VocabularyMismatch
+from chatapp.domain.errors import InvalidSetting, LoadFailed, ModelNotFound, VocabularyMismatch
 from chatapp.domain.request import Message, Role
 from chatapp.engine.prompt import Prompt, clean_text, require_same_vocabulary
 from tests.helpers import tokenizers as small
@@ -97,6 +97,16 @@ def test_special_tokens_that_only_the_normalised_text_shows() -> None:
     assert specials_in(tokenizer, ids) == ["<|bos|>", "<|user|>", "<|end|>", "<|assistant|>"]
 
 
+def test_special_tokens_whose_own_text_is_normalised() -> None:
+    tokenizer = small.byte_level()
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.add_special_tokens([AddedToken("<Tool>", normalized=True, special=True)])
+    prompt = wrapped(tokenizer)
+    for text in ("<tool>", "<Tool>", "<TOOL>"):
+        ids = prompt.encode([user(text)])
+        assert specials_in(tokenizer, ids) == ["<|bos|>", "<|user|>", "<|end|>", "<|assistant|>"]
+
+
 def test_special_tokens_that_transformers_does_not_list() -> None:
     tokenizer = small.byte_level(specials=(*small.SPECIALS, "<|hidden|>"))
     prompt = wrapped(tokenizer)
@@ -144,6 +154,21 @@ def test_a_tokenizer_without_a_template_gets_a_plain_one() -> None:
     _, prompt = prompt_of("byte-level", None)
     ids = prompt.encode([Message(Role.SYSTEM, "Be brief."), user("Hi")])
     assert prompt.decode(ids) == "system: Be brief.\n\nuser: Hi\n\nassistant:"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}x",
+        "{{ nothing.at.all }}",
+        "{% if %}",
+    ],
+)
+def test_a_template_that_refuses_the_conversation_says_so(template: str) -> None:
+    _, prompt = prompt_of("byte-level", template)
+    with pytest.raises(InvalidSetting, match="chat template does not take this conversation") as raised:
+        prompt.encode([Message(Role.SYSTEM, "Be brief."), user("Hi")])
+    assert raised.value.field == "messages"
 
 
 def test_pieces_name_special_tokens_and_show_lone_bytes() -> None:
