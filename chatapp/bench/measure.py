@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from chatapp.domain.errors import GenerationFailed
 from chatapp.domain.metrics import Metrics, combined_metrics, run_metrics
 from chatapp.domain.record import RunRecord
 from chatapp.domain.request import GenerationRequest
@@ -49,6 +50,18 @@ class Cell:
         tokens = sum(reply.decode_tokens for reply in replies)
         return sum(reply.decode_ns for reply in replies) / 1e6 / tokens if tokens else None
 
+    def whole_ms(self, round_index: int | None = None) -> float | None:
+        """Time per token of whole replies, from the prompt to the last token: a figure that does not ask what the first
+        chunk held. The median over rounds where none is named."""
+        if round_index is None:
+            values = [
+                value for index in range(len(self.rounds)) if (value := self.whole_ms(index)) is not None
+            ]
+            return statistics.median(values) if values else None
+        replies = self.rounds[round_index]
+        tokens = sum(len(reply.tokens) for reply in replies)
+        return sum(reply.ttft_ns + reply.decode_ns for reply in replies) / 1e6 / tokens if tokens else None
+
     def ttft_ms(self) -> float | None:
         replies = self.replies()
         return statistics.median(reply.ttft_ns for reply in replies) / 1e6 if replies else None
@@ -57,11 +70,13 @@ class Cell:
         return combined_metrics(reply.metrics for reply in self.replies() if reply.metrics is not None)
 
 
-def speed_up(fast: Cell, slow: Cell) -> float | None:
-    """Median over rounds of slow TPOT / fast TPOT."""
+def speed_up(
+    fast: Cell, slow: Cell, figure: Callable[[Cell, int], float | None] = Cell.tpot_ms
+) -> float | None:
+    """Median over rounds of slow TPOT / fast TPOT (or another figure of a round)."""
     ratios = []
     for index in range(min(len(fast.rounds), len(slow.rounds))):
-        ours, theirs = fast.tpot_ms(index), slow.tpot_ms(index)
+        ours, theirs = figure(fast, index), figure(slow, index)
         if ours and theirs:
             ratios.append(theirs / ours)
     return statistics.median(ratios) if ratios else None
@@ -77,9 +92,9 @@ def measure_engine(engine: Engine, request: GenerationRequest) -> Reply:
 
 
 def reply_of(record: RunRecord) -> Reply:
-    """The figures of a finished run."""
+    """The figures of a finished run. Raises `GenerationFailed`."""
     if record.ended is not None and record.ended.error:
-        raise RuntimeError(record.ended.error)
+        raise GenerationFailed(record.ended.error)
     metrics = run_metrics(record)
     ttft_ns = record.steps[0].ended_ns if record.steps else 0
     tokens = tuple(view.token.id for view in record.tokens())

@@ -10,7 +10,6 @@ from typing import Any
 
 from chatapp.bench.measure import Cell, Reply, in_turn, measure_engine, speed_up
 from chatapp.bench.prompts import prompts_of
-from chatapp.domain.errors import ModelNotFound
 from chatapp.domain.events import Environment
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import GenerationRequest, Message, SamplingSettings
@@ -19,16 +18,15 @@ from chatapp.engine.session import Engine
 from chatapp.resources import builtin_pair
 
 HEADER = (
-    f"{'side':<26}{'k':>4}{'TPOT ms':>9}{'TTFT ms':>9}{'accept':>8}{'tested':>8}{'mean len':>9}{'vs k=1':>8}"
+    f"{'side':<26}{'k':>4}{'TPOT ms':>9}{'TTFT ms':>9}{'whole ms':>9}{'accept':>8}{'tested':>8}{'mean len':>9}"
+    f"{'vs k=1':>8}"
 )
 PEER_DEFAULTS = 0
 
 
 def chosen_pair(args: argparse.Namespace) -> PairLocation:
-    """The pair of the command line, or the built-in one. Raises `ModelNotFound` for a draft without a target."""
+    """The pair of the command line, or the built-in one."""
     if args.target is None:
-        if args.draft is not None:
-            raise ModelNotFound("--draft was given without --target.", remedy="Name both, or neither.")
         return builtin_pair()
     return PairLocation(args.target.name, args.target, args.draft)
 
@@ -42,7 +40,7 @@ def sweep(args: argparse.Namespace, sampling: SamplingSettings) -> dict[str, Any
     conditions = describe_conditions(info.environment, sampling, args)
     for name, value in conditions.items():
         print(f"{name + ':':<14}{value}")
-    peer = TransformersPeer(location.target, location.draft) if args.against else None
+    peer = _peer(location, info.environment) if args.against else None
     result: dict[str, Any] = {"conditions": conditions, "kinds": {}}
     for kind in args.kinds:
         prompts = prompts_of(kind, args.prompts)
@@ -55,6 +53,17 @@ def sweep(args: argparse.Namespace, sampling: SamplingSettings) -> dict[str, Any
         cells = dict(zip(sides, in_turn(list(sides.values()), len(prompts), args.rounds), strict=True))
         result["kinds"][kind] = _report(cells, sampling)
     return result
+
+
+def _peer(location: PairLocation, environment: Environment) -> TransformersPeer:
+    """On the device and in the dtypes that our own side was loaded with."""
+    sides = (environment.target, environment.draft or environment.target)
+    return TransformersPeer(
+        location.target,
+        location.draft,
+        device=environment.device.partition(":")[0],
+        dtypes=(sides[0].dtype, sides[1].dtype),
+    )
 
 
 def describe_conditions(
@@ -136,6 +145,7 @@ def _report(cells: dict[tuple[str, int], Cell], sampling: SamplingSettings) -> d
             "k": k or None,
             "tpot_ms": cell.tpot_ms(),
             "ttft_ms": cell.ttft_ms(),
+            "whole_ms_per_token": cell.whole_ms(),
             "acceptance_rate": metrics.acceptance_rate,
             "tested_acceptance": metrics.tested_acceptance,
             "mean_acceptance_length": metrics.mean_acceptance_length,
@@ -144,6 +154,7 @@ def _report(cells: dict[tuple[str, int], Cell], sampling: SamplingSettings) -> d
         rows.append(row)
         print(
             f"{name:<26}{k or '-':>4}{_num(row['tpot_ms'], 9, 3)}{_num(row['ttft_ms'], 9, 1)}"
+            f"{_num(row['whole_ms_per_token'], 9, 3)}"
             f"{_num(row['acceptance_rate'], 8, 2)}{_num(row['tested_acceptance'], 8, 2)}"
             f"{_num(row['mean_acceptance_length'], 9, 2)}{_num(row['speed_up_over_own_plain'], 8, 2)}",
             flush=True,
@@ -163,19 +174,28 @@ def _compare(cells: dict[tuple[str, int], Cell], sampling: SamplingSettings) -> 
     }
     summary: dict[str, Any] = {}
     if ours:
-        best = min(ours, key=lambda key: ours[key].tpot_ms() or float("inf"))
+        best = _fastest(ours)
         summary["best_k"] = best[1]
         summary["best_speed_up"] = speed_up(ours[best], cells[("chatapp", 1)])
-        print(f"best k {best[1]}: {summary['best_speed_up']:.2f} x our own plain decoding")
+        print(f"best k {best[1]}: {_num(summary['best_speed_up'])} x our own plain decoding")
         if theirs:
-            rival = min(theirs, key=lambda key: theirs[key].tpot_ms() or float("inf"))
-            ratio = speed_up(theirs[rival], ours[best])
-            summary["tpot_over_best_assisted"] = ratio
-            summary["best_assisted"] = f"{rival[0]} k={rival[1]}" if rival[1] else rival[0]
-            print(f"our TPOT is {ratio:.2f} of {summary['best_assisted']}'s")
-            defaults = speed_up(cells[("transformers defaults", PEER_DEFAULTS)], ours[best])
+            rival, mine = _fastest(theirs), ours[best]
+            name = f"{rival[0]} k={rival[1]}" if rival[1] else rival[0]
+            summary["best_assisted"] = name
+            summary["tpot_over_best_assisted"] = speed_up(theirs[rival], mine)
+            print(f"our TPOT is {_num(summary['tpot_over_best_assisted'])} of that of {name}")
+            defaults = speed_up(theirs[("transformers defaults", PEER_DEFAULTS)], mine)
             summary["tpot_over_default_assisted"] = defaults
-            print(f"our TPOT is {defaults:.2f} of transformers' assisted generation at its defaults")
+            print(
+                f"our TPOT is {_num(defaults)} of that of transformers' assisted generation at its defaults"
+            )
+            whole = speed_up(
+                theirs[_fastest(theirs, Cell.whole_ms)], ours[_fastest(ours, Cell.whole_ms)], Cell.whole_ms
+            )
+            summary["whole_over_best_assisted"] = whole
+            print(
+                f"whole replies, prefill included, best against best: our time per token is {_num(whole)} of theirs"
+            )
     if sampling.greedy:
         reference = [reply.tokens for reply in cells[("chatapp", 1)].rounds[0]]
         same = all([reply.tokens for reply in cell.rounds[0]] == reference for cell in ours.values())
@@ -192,5 +212,11 @@ def _compare(cells: dict[tuple[str, int], Cell], sampling: SamplingSettings) -> 
     return summary
 
 
-def _num(value: Any, width: int, digits: int) -> str:
+def _fastest(
+    cells: dict[tuple[str, int], Cell], figure: Callable[[Cell], float | None] = Cell.tpot_ms
+) -> tuple[str, int]:
+    return min(cells, key=lambda key: figure(cells[key]) or float("inf"))
+
+
+def _num(value: Any, width: int = 0, digits: int = 2) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:>{width}.{digits}f}"

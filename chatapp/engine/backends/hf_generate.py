@@ -1,6 +1,6 @@
 """The peer: Hugging Face `generate`, with and without `assistant_model`, timed the way our own replies are.
 
-Used by the benchmark alone. Same weights, float32, same thread count; the library's own best path is left to it.
+Used by the benchmark alone. Same weights, device, dtype and thread count; the library's own best path is left to it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class PeerReply:
 class TransformersPeer:
     """Target and draft as plain transformers models."""
 
-    def __init__(self, target: Path, draft: Path | None) -> None:
-        self._target = _load(target)
-        self._draft = _load(draft) if draft is not None else None
+    def __init__(self, target: Path, draft: Path | None, *, device: str, dtypes: tuple[str, str]) -> None:
+        """`device` and `dtypes` (target's, draft's; torch's names) are those that our own side runs with."""
+        self._target = _load(target, device, dtypes[0])
+        self._draft = _load(draft, device, dtypes[1]) if draft is not None else None
 
     def generate(
         self,
@@ -84,7 +85,7 @@ class TransformersPeer:
             )
         streamer = _StampedChunks()
         torch.manual_seed(sampling.seed)  # generate() has no generator argument of its own
-        ids = torch.tensor([list(prompt_ids)])
+        ids = torch.tensor([list(prompt_ids)], device=self._target.device)
         begin_ns = time.perf_counter_ns()
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -101,11 +102,11 @@ class TransformersPeer:
         )
 
 
-def _load(directory: Path) -> Any:
+def _load(directory: Path, device: str, dtype: str) -> Any:
     import transformers
 
     name = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        str(directory), local_files_only=True, **{name: torch.float32}
+        str(directory), local_files_only=True, **{name: getattr(torch, dtype)}
     )
-    return model.eval()
+    return model.to(device).eval()
