@@ -26,7 +26,7 @@ class Streams:
     def exponential(self, position: int, like: torch.Tensor) -> torch.Tensor:
         """Exp(1) noise for an absolute position, `[V]`, strictly positive, in the dtype of `like`.
 
-        argmax(probs / exponential) is a draw from probs: the Gumbel-max trick without logarithms. Two windows' worth of
+        argmax(probs / exponential) is a draw from probs: the Gumbel-max trick without logarithms. Three windows' worth of
         positions are kept, since draft and target ask for the same one.
         """
         noise = self._noise.get(position)

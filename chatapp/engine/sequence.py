@@ -42,19 +42,12 @@ class CachedSequence:
         self.rewind(common)
         return common
 
-    def feed(
-        self, ids: Sequence[int], cancelled: Callable[[], bool], on_chunk: Callable[[int], None] | None = None
-    ) -> torch.Tensor | None:
-        """Append many ids in the model's prefill chunks; the last row's logits `[1, V]`, None when cancelled between two.
-
-        `on_chunk(done)` is called after each chunk with the ids done so far.
-        """
+    def feed(self, ids: Sequence[int], cancelled: Callable[[], bool]) -> torch.Tensor | None:
+        """Append many ids in the model's prefill chunks; the last row's logits `[1, V]`, None when cancelled between two."""
         logits: torch.Tensor | None = None
         step = self.model.prefill_rows
         for begin in range(0, len(ids), step):
             if cancelled():
                 return None
             logits = self.advance(ids[begin : begin + step], rows=1)
-            if on_chunk is not None:
-                on_chunk(min(begin + step, len(ids)))
         return logits

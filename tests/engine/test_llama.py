@@ -157,6 +157,22 @@ def test_rows_that_are_not_exact_are_padded(monkeypatch: pytest.MonkeyPatch) -> 
     assert close(uneven.forward(IDS[:30], 0, 30), plain.forward(IDS[:30], 0, 30))
 
 
+def test_a_prefill_chunk_that_is_not_exact_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide passes may take another way through the kernels than windows do."""
+    real = llama.packed_linear
+
+    def by_size(weight: torch.Tensor) -> Any:
+        product = real(weight)
+        return lambda x: product(x) * (1.0 + 1e-6 * (x.shape[0] > 32))
+
+    monkeypatch.setattr(llama, "packed_linear", by_size)
+    random_model.cache_clear()
+    uneven = random_model(padded=False)
+    random_model.cache_clear()
+    assert uneven.prefill_rows == PADDED_ROWS
+    assert uneven.exact_rows
+
+
 def test_the_kv_length_of_a_row_is_that_of_its_own_block() -> None:
     """Kernels may sum differently over another length, even where the rest is masked: the window must not choose it."""
     model = random_model(padded=False)
