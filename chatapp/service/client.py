@@ -74,15 +74,11 @@ class EngineClient:
         self._engine: Engine | None = None
         self._worker: Worker | None = None
         self._run: EngineRun | None = None
-        self._starting = 0
         self._loading = 0
 
     async def load(self, pair: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
         """Raises `ModelError`, or `EngineBusy` while a reply runs or begins."""
         self._refuse_while_running()
-        if self._starting:
-            # Its ids were made for the pair before.
-            raise EngineBusy("A reply is just beginning.", remedy="Stop it first (Esc).")
         loop = asyncio.get_running_loop()
 
         def on_thread() -> PairInfo:
@@ -98,25 +94,35 @@ class EngineClient:
             self._loading -= 1
 
     async def start(self, request: GenerationRequest) -> EngineRun:
-        """Raises `RequestError` before any event. A stopped run that has not ended yet is waited for by the thread."""
+        """Raises `RequestError` before any event. A stopped run that has not ended yet is waited for by the thread.
+
+        The thread goes from the request's check into the reply by itself: a slow screen is no part of TTFT.
+        """
         self._refuse_while_running()
         loop = asyncio.get_running_loop()
         engine = self._engine
         if engine is None or self._loading:
             what = "The pair is still loading." if self._loading else "No model pair is loaded yet."
             raise EngineNotReady(what, remedy="Wait until loading has finished.")
-        self._starting += 1
-        try:
-            prepared = await self._call(lambda: engine.prepare(request), _as_request_failure)
-        finally:
-            self._starting -= 1
         from chatapp.engine.control import RunControl
 
-        self._refuse_while_running()
         control = RunControl(request.window, request.speculation)
-        run = EngineRun(control, loop)
-        self._run = run
-        self._submit(lambda: _on_thread_run(engine, prepared, control, run))
+        run = self._run = EngineRun(control, loop)
+
+        def prepare() -> PreparedRun:
+            try:
+                return engine.prepare(request)
+            except BaseException:
+                run.finished = True
+                raise
+
+        try:
+            await self._call(
+                prepare, _as_request_failure, lambda prepared: _on_thread_run(engine, prepared, control, run)
+            )
+        except asyncio.CancelledError:
+            run.cancel()  # nobody is left to read it
+            raise
         return run
 
     def close(self) -> None:
@@ -136,8 +142,13 @@ class EngineClient:
             self._worker = Worker("chatapp-engine")
         self._worker.submit(job)
 
-    async def _call(self, job: Callable[[], T], translate: Callable[[Exception], Exception]) -> T:
-        """Run `job` on the engine thread and give its result or its error back here."""
+    async def _call(
+        self,
+        job: Callable[[], T],
+        translate: Callable[[Exception], Exception],
+        then: Callable[[T], None] = lambda _: None,
+    ) -> T:
+        """Run `job` on the engine thread and give its result or its error back here; the thread goes on with `then`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -157,6 +168,7 @@ class EngineClient:
                 _post(loop, lambda: deliver(None, failure))
             else:
                 _post(loop, lambda: deliver(result, None))
+                then(result)
 
         self._submit(on_thread)
         return await future

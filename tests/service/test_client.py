@@ -177,6 +177,42 @@ def test_a_request_that_cannot_be_prepared_is_refused_in_words(
         assert asyncio.run(story()) == 3
 
 
+def test_the_thread_goes_into_the_reply_without_a_look_at_the_loop() -> None:
+    """TTFT counts from the request's check: a screen that is busy meanwhile must not enter it."""
+    stepped = threading.Event()
+
+    class Told(LoadedEngine):
+        def run(self, prepared: PreparedRun, control: Control) -> Iterator[RunEvent]:
+            for event in super().run(prepared, control):
+                if isinstance(event, StepCommitted):
+                    stepped.set()
+                yield event
+
+    async def story() -> int:
+        async with client(Told()) as engine:
+            await engine.load(LOCATION, lambda _: None)
+            starting = asyncio.ensure_future(engine.start(request(max_tokens=3)))
+            await asyncio.sleep(0)  # the request is handed over; from here on the loop stands still
+            assert stepped.wait(10)
+            return (await collect(await starting)).token_count
+
+    assert asyncio.run(story()) == 3
+
+
+def test_a_start_that_nobody_waits_for_is_stopped() -> None:
+    async def story() -> int:
+        async with client() as engine:
+            await engine.load(LOCATION, lambda _: None)
+            starting = asyncio.ensure_future(engine.start(request(max_tokens=400)))
+            await asyncio.sleep(0)
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            return (await collect(await engine.start(request(max_tokens=3)))).token_count
+
+    assert asyncio.run(story()) == 3
+
+
 def test_a_load_never_comes_between_a_requests_check_and_its_reply() -> None:
     """The ids of a request are those of the pair that it was checked against."""
 
