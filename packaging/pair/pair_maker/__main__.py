@@ -42,8 +42,8 @@ def make_corpus(place: Workplace, given: argparse.Namespace) -> bool:
 
 def train_target(place: Workplace, given: argparse.Namespace) -> bool:
     """Train the target; true when its time is up."""
-    plan = Plan("target", TARGET, given.minutes_target, BATCH_TOKENS, Schedule())
     place.claim()
+    plan = Plan("target", TARGET, given.minutes_target, BATCH_TOKENS, Schedule())
     with StopSignal() as stop:
         trainer = Trainer(plan, place.corpus, place.encoder.pad, language_objective, place.target, place.log,
                           time.monotonic, place.device)
@@ -52,6 +52,7 @@ def train_target(place: Workplace, given: argparse.Namespace) -> bool:
 
 def train_draft(place: Workplace, given: argparse.Namespace) -> bool:
     """Distil the draft from the target; true when its time is up."""
+    place.claim()
     target = place.trained("target")
     made_from = f"{place.corpus.made_from} {place.digest(place.target)}"
 
@@ -60,7 +61,6 @@ def train_draft(place: Workplace, given: argparse.Namespace) -> bool:
 
     talk = distillation.talk_shard(place.root / "talk.npz", target, place.encoder, made_from, say)
     plan = Plan("draft", DRAFT, given.minutes_draft, BATCH_TOKENS, Schedule(shallow=DRAFT.layers), DRAFT_RATE)
-    place.claim()
     with StopSignal() as stop:
         trainer = Trainer(plan, distillation.TalkCorpus(place.corpus, talk), place.encoder.pad,
                           distillation.Distillation(target), place.draft, place.log, time.monotonic, place.device)
