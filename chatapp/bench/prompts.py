@@ -1,4 +1,7 @@
-"""The prompts that are measured, by kind of text. Kinds differ in how well a draft can guess them; that is the point."""
+"""The prompts that are measured, by kind of text. Kinds differ in how well a draft can guess them; that is the point.
+
+The guide's phrasings are such as the built-in pair never saw in training: on those it did see, its draft guesses better.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from chatapp.domain.request import Message, Role
 
 PROMPTS: dict[str, tuple[str, ...]] = {
     "guide": (
-        "What is TPOT?",
-        "Explain the acceptance rate.",
-        "How do I export a conversation?",
-        "What does a correction token mean?",
-        "Which k is best?",
-        "How can I compare with and without speculation?",
-        "What is a bonus token?",
-        "How do I choose a model pair?",
+        "What is meant by time to first token?",
+        "How do I start a new chat?",
+        "Should I use a large k?",
+        "Help me load a saved record.",
+        "How much faster is speculation?",
+        "What is the way to turn speculation on?",
+        "What is meant by the target model?",
+        "Does the app run without a network?",
     ),
     "story": (
         "Tell me a short story about a fox named Mira in a garden with a lamp.",

@@ -28,7 +28,7 @@ DESCRIPTIONS: tuple[tuple[str, bool, str], ...] = (
     (
         "block",
         True,
-        "Judges the window as a whole: never keeps fewer tokens than rejection, more where k is large.",
+        "Judges the window as a whole: on average keeps no fewer tokens than rejection, more where k is large.",
     ),
     (
         "coupled",
