@@ -137,6 +137,7 @@ QLineEdit:focus, QComboBox:focus, QPlainTextEdit[kind="field"]:focus {{ border: 
 QLineEdit[invalid="true"], QPlainTextEdit[invalid="true"] {{ border: 1px solid {t.danger};
   background: {t.danger_soft}; }}
 QLineEdit:disabled, QComboBox:disabled {{ color: {t.disabled}; }}
+QComboBox {{ combobox-popup: 0; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow {{ image: url({_icon_url("chevron-down", t)}); width: 16px; height: 16px; }}
 QComboBox QAbstractItemView {{ background: {t.surface}; color: {t.text}; border: 1px solid {t.border_strong};
@@ -192,6 +193,7 @@ QListWidget[kind="contents"]::item {{ padding-left: {SPACE_3_PX}px; border-radiu
 QListWidget[kind="contents"]::item:hover {{ background: {t.hover}; }}
 QListWidget[kind="contents"]::item:selected {{ background: {t.accent_soft}; color: {t.text}; }}
 QListWidget[kind="contents"]::item:focus {{ border: 1px solid {t.focus}; }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QTreeView, QListView {{ background: {t.surface}; color: {t.text}; alternate-background-color: {t.sunken}; }}
 QHeaderView::section {{ background: {t.sunken}; color: {t.muted}; border: none; padding: {SPACE_1_PX}px; }}
 """

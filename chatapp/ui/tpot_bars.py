@@ -16,7 +16,7 @@ from chatapp.domain.tokens import TokenKind
 REPLY_GAP_TOKENS = 2
 HEADROOM = 1.25
 TOP_QUANTILE = 0.95
-EMPTY_TOP_MS = 10.0
+EMPTY_TOP_MS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +148,21 @@ class PlotSeries:
         return None
 
     def top_ms(self, left: float, right: float) -> float:
-        """A y range for the bars between `left` and `right` in which a few slow steps do not flatten the rest."""
-        heights = sorted(
-            bar.tpot_ms
+        """A y range for the bars between `left` and `right` in which a few slow steps do not flatten the rest.
+
+        Each reply has a say of its own: the steps of a slow one are no outliers, however fast the reply beside it was.
+        """
+        shown = (
+            [bar.tpot_ms for bar in reply.bars if bar.right > left and bar.left < right]
             for reply in self.replies
             if reply.end > left and reply.offset < right
-            for bar in reply.bars
-            if bar.right > left and bar.left < right
         )
-        if not heights:
-            return EMPTY_TOP_MS
-        usual = heights[min(int(len(heights) * TOP_QUANTILE), len(heights) - 1)]
-        median = heights[len(heights) // 2]
-        # With few bars the quantile is the slowest one; four medians is as far as it may stretch the scale.
-        return min(heights[-1], usual, 4.0 * median) * HEADROOM
+        return max((_usual_top(heights) for heights in shown if heights), default=EMPTY_TOP_MS) * HEADROOM
+
+
+def _usual_top(heights: list[float]) -> float:
+    """The height that all but the slowest few stay below."""
+    ordered = sorted(heights)
+    quantile = ordered[min(int(len(ordered) * TOP_QUANTILE), len(ordered) - 1)]
+    # With few bars the quantile is the slowest one; four medians is as far as it may stretch the scale.
+    return min(quantile, 4.0 * ordered[len(ordered) // 2])

@@ -280,9 +280,10 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         painter.save()
         painter.setClipRect(area)
         self._draw_grid(painter, area)
-        self._draw_tpot_lines(painter, area)
+        self._draw_tpot_lines(painter)
         self._draw_clipped(painter, area)
         self._draw_marks(painter, area)
+        self._draw_tpot_label(painter, area)
         painter.restore()
         if self._hover is not None:
             self._draw_hover(painter, self._hover, area)
@@ -299,18 +300,23 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
             y = round(self._y(ms)) + 0.5
             painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
 
-    def _draw_tpot_lines(self, painter: QPainter, area: QRectF) -> None:
+    def _draw_tpot_lines(self, painter: QPainter) -> None:
         colour = QColor(self._tokens.accent)
         for reply in self._series.replies:
             if reply.tpot_ms is not None:
                 y = round(self._y(reply.tpot_ms)) + 0.5
                 painter.setPen(QPen(colour, 1.5, Qt.PenStyle.DashLine))
                 painter.drawLine(QPointF(self._x(reply.offset), y), QPointF(self._x(reply.end), y))
+
+    def _draw_tpot_label(self, painter: QPainter, area: QRectF) -> None:
+        """The last reply's TPOT, above its line and over everything else."""
         last = self._series.replies[-1] if self._series.replies else None
-        if last is not None and last.tpot_ms is not None:
-            y = self._y(last.tpot_ms)
-            text = f"TPOT {last.tpot_ms:.1f} ms"
-            self._draw_label(painter, text, QPointF(area.right() - 2, y - 3), colour, from_right=True)
+        if last is None or last.tpot_ms is None:
+            return
+        bottom = max(self._y(last.tpot_ms) - 3, area.top() + QFontMetricsF(painter.font()).height() + 6)
+        text = f"TPOT {last.tpot_ms:.1f} ms"
+        at = QPointF(area.right() - 2, bottom)
+        self._draw_label(painter, text, at, QColor(self._tokens.accent), from_right=True)
 
     def _draw_label(
         self, painter: QPainter, text: str, at: QPointF, colour: QColor, *, from_right: bool = False

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QLineEdit
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication, QLineEdit
 
 from chatapp.domain.record import RunRecord, TokenView
 from chatapp.domain.tokens import TokenKind
@@ -90,6 +93,26 @@ def test_acceptors_come_from_the_engine_with_their_mark(stage: Stage) -> None:
     assert "greedy" in field.mark_text
 
 
+def test_a_passing_wheel_scrolls_the_panel_and_changes_no_acceptor(stage: Stage) -> None:
+    stage.window.panel.show_page(1)
+    field = stage.window.panel.sampling.acceptor
+    field.box.setFocus()
+    place = QPointF(field.box.rect().center())
+    turned = QWheelEvent(
+        place,
+        QPointF(field.box.mapToGlobal(place.toPoint())),
+        QPoint(),
+        QPoint(0, -240),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(field.box, turned)
+    assert stage.window.sampling.acceptor == "rejection"
+    assert not turned.isAccepted()
+
+
 def test_stop_strings_read_back_as_they_were_written() -> None:
     stops = ("a b", "\n\n", "\t", "\\n")
     assert parse_stops(format_stops(stops)) == stops
@@ -113,6 +136,11 @@ def test_the_inspector_tells_a_correction(stage: Stage) -> None:
     assert card.shown(WANTED).startswith("␣the")
     assert f"{view.rejected.draft_prob:.4f}" in card.shown(WANTED)
     assert card.shown(DRAW).startswith("0.7500 ≥ ")
+    assert record.started is not None
+    # Block verification judges windows: a draft has no threshold of its own.
+    record.started = replace(record.started, acceptor="block")
+    stage.window.transcript.token_hovered.emit((record, view))
+    assert card.shown(DRAW) == "0.7500"
 
 
 def test_the_inspector_shows_dashes_where_no_draft_was(stage: Stage) -> None:

@@ -42,7 +42,7 @@ class PairController(QObject):
             info = await self._engine.load(pair, lambda progress: self.progressed.emit(pair.name, progress))
         except ModelError as error:
             if self._info is not None and not error.kept:
-                error.kept = f"{self._info.location.name} is still loaded."
+                error.kept = f"The pair in use, {self._info.location.name}, stays loaded."
             self.failed.emit(error)
             return
         self._info = info

@@ -46,6 +46,7 @@ class HelpViewer(QWidget):
         self.setProperty("kind", "guide-window")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.resize(QSize(820, 640))
+        self.move(parent.frameGeometry().center() - self.rect().center())  # not every desktop places windows
         self._paths = [resource_path("help", f"{name}.md") for name in PAGES]
         row = QHBoxLayout(self)
         row.setContentsMargins(SPACE_3_PX, SPACE_3_PX, SPACE_3_PX, SPACE_3_PX)
@@ -137,6 +138,7 @@ def _set_table(table: QTextTable, palette: QPalette) -> None:
     looks.setBorderCollapse(True)
     looks.setCellPadding(6)
     looks.setWidth(QTextLength(QTextLength.Type.PercentageLength, 100))
+    looks.setTopMargin(SPACE_2_PX)
     looks.setBottomMargin(SPACE_3_PX)
     table.setFormat(looks)
     for column in range(table.columns()):

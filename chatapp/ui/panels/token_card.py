@@ -11,6 +11,7 @@ from chatapp.domain.tokens import DraftedToken
 from chatapp.ui import numbers
 from chatapp.ui.text_hygiene import visible
 from chatapp.ui.theme import SPACE_3_PX, Tokens, TypeScale, mono_font, number_font
+from chatapp.ui.transcript.wording import draw_threshold
 from chatapp.ui.widgets.card import Card, label
 
 HINT = "hover one; click to hold it"
@@ -19,7 +20,10 @@ ROWS: tuple[tuple[str, str], ...] = (
     (PLACE, "Its number in the reply, the verify step that made it, and its place in that step's window"),
     (CHANCES, "Probability of this token in the processed distributions of target and draft"),
     (WANTED, "The rejected draft that this correction replaced, with its probabilities: draft → target"),
-    (DRAW, "The random number of the acceptance test, and the ratio that it had to stay below"),
+    (
+        DRAW,
+        "The random number of the acceptance test; with “rejection” also the ratio that it had to stay below",
+    ),
 )
 
 
@@ -119,7 +123,7 @@ class TokenCard(Card):
             values[WANTED] = f"{visible(wanted.text, limit=10)}   {chances}"
         tested = step.drafted[view.position] if view.position < len(step.drafted) else None
         if tested is not None and tested.draw is not None:
-            values[DRAW] = _draw_text(tested)
+            values[DRAW] = _draw_text(record, tested)
         for name, shown in values.items():
             self._values[name].setText(shown)
             self._values[name].setAccessibleName(f"{name}: {shown}")
@@ -137,11 +141,9 @@ class TokenCard(Card):
         self._kind.setStyleSheet(f"color: {colour}; border-color: {colour};")
 
 
-def _draw_text(tested: DraftedToken) -> str:
-    """The draw beside the threshold that it had to stay below: min(1, target / draft)."""
-    draw = numbers.probability(tested.draw)
-    if tested.target_prob is None or tested.draft_prob <= 0:
+def _draw_text(record: RunRecord, tested: DraftedToken) -> str:
+    """The draw, beside the threshold that it had to stay below where the acceptor's rule has one."""
+    draw, threshold = numbers.probability(tested.draw), draw_threshold(record, tested)
+    if threshold is None or tested.draw is None:
         return draw
-    threshold = min(1.0, tested.target_prob / tested.draft_prob)
-    sign = "<" if tested.draw is not None and tested.draw < threshold else "≥"
-    return f"{draw} {sign} {threshold:.4f}"
+    return f"{draw} {'<' if tested.draw < threshold else '≥'} {threshold:.4f}"

@@ -78,24 +78,28 @@ def token_facts(record: RunRecord, view: TokenView) -> list[tuple[str, str]]:
     if token.draft_prob is not None:
         facts.append(("Draft", percent(token.draft_prob)))
     if view.rejected is not None:
-        acceptor = record.started.acceptor if record.started is not None else ""
-        facts += _rejected_facts(view.rejected, acceptor)
+        facts += _rejected_facts(record, view.rejected)
     return facts
 
 
-def _rejected_facts(draft: DraftedToken, acceptor: str) -> list[tuple[str, str]]:
+def draw_threshold(record: RunRecord, draft: DraftedToken) -> float | None:
+    """What the draw of a draft had to stay below, None where the acceptor's rule is not a test of this draft alone.
+
+    Source: Chen et al. 2023: a draft is kept with probability min(1, target / draft).
+    """
+    by_rejection = record.started is not None and record.started.acceptor == "rejection"
+    if not by_rejection or draft.target_prob is None or draft.draft_prob <= 0:
+        return None
+    return min(draft.target_prob / draft.draft_prob, 1.0)
+
+
+def _rejected_facts(record: RunRecord, draft: DraftedToken) -> list[tuple[str, str]]:
     facts = [("Draft wanted", visible(draft.text))]
     target = "" if draft.target_prob is None else f", target {percent(draft.target_prob)}"
     facts.append(("", f"draft {percent(draft.draft_prob)}{target}"))
-    if (
-        draft.draw is not None
-        and draft.target_prob is not None
-        and draft.draft_prob > 0
-        and acceptor == "rejection"
-    ):
-        # The rule of Chen et al. 2023 keeps a draft while the draw is below target / draft.
-        ratio = min(draft.target_prob / draft.draft_prob, 1.0)
-        facts.append(("Draw", f"{draft.draw:.3f} ≥ {ratio:.3f}, target ÷ draft"))
+    threshold = draw_threshold(record, draft)
+    if draft.draw is not None and threshold is not None:
+        facts.append(("Draw", f"{draft.draw:.3f} ≥ {threshold:.3f}, target ÷ draft"))
     elif draft.draw is not None:
         facts.append(("Draw", f"{draft.draw:.3f}"))
     return facts

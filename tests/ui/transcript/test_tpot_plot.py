@@ -147,6 +147,18 @@ def test_one_slow_step_does_not_flatten_the_rest(durations: list[float], slow: f
     assert usual <= series.top_ms(0, series.end) <= 6 * usual
 
 
+def test_a_slow_reply_behind_a_fast_one_is_shown_whole() -> None:
+    fast, slow = RunScript(window=2).first("a"), RunScript(window=2).first("a")
+    for _ in range(60):
+        fast.verify([" b"], " c", seconds=0.004)
+    for _ in range(20):
+        slow.verify([" b"], " c", seconds=0.080)
+    series = PlotSeries()
+    series.set_records([fast.end().record(), slow.end().record()])
+    assert series.top_ms(0, series.end) > max(bar.tpot_ms for bar in series.bars())
+    assert series.top_ms(0, series.replies[0].end) < 10
+
+
 def test_hovering_tells_step_k_tokens_and_ms(plot: TpotPlot) -> None:
     record = scripted_run(TEXT[:60], seed=3).record()
     plot.set_records([record])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QSizePolicy, QStyledItemDelegate, QVBoxLayout, QWidget
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QComboBox, QFrame, QSizePolicy, QStyledItemDelegate, QVBoxLayout, QWidget
 
 from chatapp.ui.panels.sampling.model import DEFAULT_ACCEPTOR, SamplingModel
 from chatapp.ui.theme import SPACE_1_PX
@@ -13,6 +14,20 @@ from chatapp.ui.widgets.card import label
 
 LOSSLESS = "✓ lossless: the text follows the target's distribution exactly"
 LOSSY = "≈ not lossless: the text may differ from what the target alone would write"
+
+
+class ChoiceBox(QComboBox):
+    """A combo box that leaves the wheel to the panel it scrolls with: a passing wheel must not change a setting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setItemDelegate(QStyledItemDelegate(self))  # the default one ignores the style sheet
+        holder = self.view().parentWidget()
+        if isinstance(holder, QFrame):
+            holder.setFrameShape(QFrame.Shape.NoFrame)  # the list inside has a border of its own
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()
 
 
 class AcceptorField(QWidget):
@@ -27,8 +42,7 @@ class AcceptorField(QWidget):
         rows.setSpacing(SPACE_1_PX)
         caption = label("Acceptor")
         rows.addWidget(caption)
-        self.box = QComboBox()
-        self.box.setItemDelegate(QStyledItemDelegate(self.box))  # the default one ignores the style sheet
+        self.box = ChoiceBox()
         self.box.setAccessibleName("Acceptor")
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         caption.setBuddy(self.box)
