@@ -167,7 +167,7 @@ def test_a_pair_that_does_not_load_is_told_and_the_old_one_stays(stage: Stage) -
     with stage.qtbot.waitSignal(stage.pairs.failed):
         stage.pairs.load(BUILTIN)
     assert "There is no directory" in stage.banner
-    assert "The pair in use, built-in pair, stays loaded." in stage.banner
+    assert "The pair in use, scripted pair, stays loaded." in stage.banner
     assert stage.window.header.state_text == "Ready"
     stage.send_and_wait("Hello?")
 
