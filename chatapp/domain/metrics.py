@@ -1,17 +1,18 @@
 """Numbers projected from records. Definitions are the glossary's; None where a number does not exist (yet).
 
 TTFT: submit → first committed token, s. TPOT: (t_last − t_first) / (n − 1), s per token. Acceptance rate: accepted /
-drafted. Tested acceptance: accepted / (accepted + rejected at test). Mean acceptance length: committed tokens per
+drafted, drafts behind the end of the reply left out. Tested acceptance: accepted / (accepted + rejected at test). Mean acceptance length: committed tokens per
 verify step, step 0 (prefill) left out, since it is no verify step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from chatapp.domain.events import StepCommitted
 from chatapp.domain.record import RunRecord
-from chatapp.domain.tokens import DraftOutcome, TokenKind
+from chatapp.domain.tokens import DraftedToken, DraftOutcome, TokenKind
 
 NS_PER_S = 1e9
 
@@ -78,8 +79,9 @@ def run_metrics(record: RunRecord) -> Metrics:
     for step in steps:
         for token in step.tokens:
             counts[token.kind] += 1
-        drafted += len(step.drafted)
-        for draft in step.drafted:
+        counted = _counted_drafts(step)
+        drafted += len(counted)
+        for draft in counted:
             accepted += draft.outcome is DraftOutcome.ACCEPTED
             tested += draft.outcome is not DraftOutcome.UNTESTED
         if step.index > 0:
@@ -99,6 +101,12 @@ def run_metrics(record: RunRecord) -> Metrics:
         verify_tokens=verify_tokens,
         counts=tuple(counts.items()),
     )
+
+
+def _counted_drafts(step: StepCommitted) -> Sequence[DraftedToken]:
+    """The step's drafts, less those behind the end of the reply: a window that an accepted token ended has no rest."""
+    ended_inside = bool(step.drafted) and len(step.tokens) == step.accepted
+    return step.drafted[: step.accepted] if ended_inside else step.drafted
 
 
 def combined_metrics(parts: Iterable[Metrics]) -> Metrics:

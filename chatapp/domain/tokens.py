@@ -25,7 +25,7 @@ class DraftOutcome(str, Enum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     UNTESTED = "untested"
-    """Stood behind a rejected draft, or behind the end of the reply: never tested."""
+    """Stood behind a draft that was not kept, or behind the end of the reply: it had no test of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class DraftedToken:
 
     `text` is the token's own decoded piece (for reading, not for concatenation). `draft_prob` and `target_prob` are the
     probabilities that the two processed distributions give this token at its position; `target_prob` is None where the
-    target row was never evaluated. `draw` is the uniform number in [0, 1) of the acceptance test, None where the rule
+    token had no test of its own. `draw` is the uniform number in [0, 1) of the acceptance test, None where the rule
     draws none or the token was not tested.
     """
 

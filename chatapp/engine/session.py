@@ -226,15 +226,30 @@ def default_threads() -> int:
     return max(1, len(cores) - 1)
 
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "vocab.json",
+)
+
+
 def same_tokenizer(location: PairLocation) -> bool:
-    """Whether both sides ship the same tokenizer.json to the byte: then there is nothing to compare."""
+    """Whether both sides ship the same tokenizer files to the byte: then there is nothing to compare."""
     if location.draft is None:
         return True
     try:
-        ours, theirs = (side / "tokenizer.json" for side in (location.target, location.draft))
-        return ours.read_bytes() == theirs.read_bytes()
+        return all(
+            _bytes(location.target / name) == _bytes(location.draft / name) for name in TOKENIZER_FILES
+        )
     except OSError:
         return False
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def package_versions() -> tuple[tuple[str, str], ...]:

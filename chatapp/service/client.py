@@ -73,6 +73,7 @@ class EngineClient:
         self._make_engine = make_engine or _default_engine
         self._engine: Engine | None = None
         self._worker: Worker | None = None
+        self._closed = False
         self._run: EngineRun | None = None
         self._loading = 0
 
@@ -126,6 +127,7 @@ class EngineClient:
         return run
 
     def close(self) -> None:
+        self._closed = True
         if self._run is not None:
             self._run.cancel()
         worker, self._worker = self._worker, None
@@ -138,6 +140,8 @@ class EngineClient:
             raise EngineBusy("A reply is still running.", remedy="Stop it first (Esc).")
 
     def _submit(self, job: Callable[[], None]) -> None:
+        if self._closed:
+            raise EngineNotReady("The engine is closed.")
         if self._worker is None:
             self._worker = Worker("chatapp-engine")
         self._worker.submit(job)

@@ -63,6 +63,13 @@ def test_one_run_by_hand(record: RunRecord) -> None:
     assert metrics.share(TokenKind.ACCEPTED) == pytest.approx(0.5)
 
 
+def test_drafts_behind_the_end_of_the_reply_are_not_counted() -> None:
+    """k = 6, and the second of five drafts ends the reply: the three behind it could not have been used by any rule."""
+    metrics = run_metrics(RunScript(window=6).first("a").verify(["b", "."], None).end().record())
+    assert (metrics.drafted, metrics.accepted, metrics.tested) == (2, 2, 2)
+    assert metrics.acceptance_rate == 1.0
+
+
 def test_step_timings_by_hand(record: RunRecord) -> None:
     timings = step_timings(record)
     assert [(timing.index, timing.first_token, timing.tokens) for timing in timings] == [

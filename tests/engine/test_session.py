@@ -121,6 +121,11 @@ DAMAGES: dict[str, tuple[Damage, type[ModelError], str]] = {
     "empty config": (write("config.json", " "), NotAModel, "config.json cannot be read"),
     "cut config": (write("config.json", '{"model_type": "llama"'), NotAModel, "cannot be read"),
     "config of another kind": (write("config.json", "[1, 2]"), NotAModel, "not a JSON object"),
+    "an end of text that is no number": (
+        write("generation_config.json", '{"eos_token_id": "x"}'),
+        NotAModel,
+        "end-of-text token that is no number",
+    ),
     "config of something else": (write("config.json", '{"name": "x"}'), NotAModel, "no model_type"),
     "config without sizes": (
         lambda d: checkpoints.change_config(d, hidden_size=None), NotAModel, "lacks hidden_size"

@@ -265,6 +265,17 @@ def test_close_in_mid_run_cancels_it() -> None:
     assert record.ended is not None
 
 
+def test_nothing_starts_again_after_close() -> None:
+    async def story() -> None:
+        engine = EngineClient(LoadedEngine)
+        await engine.load(LOCATION, lambda _: None)
+        engine.close()
+        await engine.start(request())
+
+    with pytest.raises(EngineNotReady, match="closed"):
+        asyncio.run(story())
+
+
 def test_the_mailbox_wakes_once_per_drain() -> None:
     wakes: list[int] = []
     box: Mailbox[int] = Mailbox(lambda: wakes.append(1))

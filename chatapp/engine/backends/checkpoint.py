@@ -35,12 +35,17 @@ class Checkpoint:
         return str(names[0])
 
     def eos_ids(self) -> list[int]:
-        """From generation_config.json and config.json; both may hold one id or a list."""
+        """From generation_config.json and config.json; both may hold one id or a list. Raises `NotAModel`."""
         found: list[int] = []
         for source in (_read_json(self.directory / "generation_config.json", optional=True), self.config):
             value = source.get("eos_token_id")
             found += value if isinstance(value, list) else [] if value is None else [value]
-        return sorted({int(token) for token in found})
+        if not all(isinstance(token, int) for token in found):
+            raise NotAModel(
+                f"{self.directory} names an end-of-text token that is no number: {found}.",
+                remedy="Mend eos_token_id in its generation_config.json or config.json.",
+            )
+        return sorted(set(found))
 
     def weight_files(self) -> list[Path]:
         """Safetensors files in order. Raises `ModelNotFound` when there are none or one that the index names is missing."""

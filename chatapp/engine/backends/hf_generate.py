@@ -51,6 +51,11 @@ class TransformersPeer:
 
     def __init__(self, target: Path, draft: Path | None, *, device: str, dtypes: tuple[str, str]) -> None:
         """`device` and `dtypes` (target's, draft's; torch's names) are those that our own side runs with."""
+        from transformers.utils import logging
+
+        # The benchmark's own lines are what a person reads; progress bars and hints of the library fall between them.
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
         self._target = _load(target, device, dtypes[0])
         self._draft = _load(draft, device, dtypes[1]) if draft is not None else None
 
