@@ -121,11 +121,6 @@ DAMAGES: dict[str, tuple[Damage, type[ModelError], str]] = {
     "empty config": (write("config.json", " "), NotAModel, "config.json cannot be read"),
     "cut config": (write("config.json", '{"model_type": "llama"'), NotAModel, "cannot be read"),
     "config of another kind": (write("config.json", "[1, 2]"), NotAModel, "not a JSON object"),
-    "an end of text that is no number": (
-        write("generation_config.json", '{"eos_token_id": "x"}'),
-        NotAModel,
-        "end-of-text token that is no number",
-    ),
     "config of something else": (write("config.json", '{"name": "x"}'), NotAModel, "no model_type"),
     "config without sizes": (
         lambda d: checkpoints.change_config(d, hidden_size=None), NotAModel, "lacks hidden_size"
@@ -191,6 +186,14 @@ def test_a_damaged_model_is_named_and_the_pair_before_stays(
     assert raised.value.remedy, "what to do is said"
     assert engine.pair is before
     assert reply(engine, ask("Hello"))
+
+
+def test_an_end_of_text_that_is_no_number(saved: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    shutil.copytree(saved / "target", target)
+    write("generation_config.json", '{"eos_token_id": "x"}')(target)
+    with pytest.raises(NotAModel, match="end-of-text token that is no number"):
+        Engine().load(PairLocation("odd", target, None), lambda _: None)
 
 
 def test_same_size_with_other_ids_is_a_mismatch(root: Path) -> None:
