@@ -34,6 +34,8 @@ from chatapp.ui.widgets.banner import Banner
 START_SIZE = QSize(1280, 800)
 NARROW_PX = 1080
 LOW_PX = 760
+ONE_COLUMN_PX = 880
+"""Below this width chat and panel do not fit side by side, and F9 changes between them."""
 SCROLL_BAR_PX = 10
 COLUMN_MAX_PX = COLUMN_PX + 2 * SPACE_3_PX  # as wide as the transcript's column, so that the edges meet
 
@@ -48,6 +50,8 @@ class MainWindow(QMainWindow):
         self._theme = theme
         self._settings = settings
         self._low = False
+        self._one_column = False
+        self._panel_beside = True
         self.setWindowTitle("chatapp")
         self.setWindowIcon(app_icon())
         self.sampling = SamplingModel(self)
@@ -83,7 +87,8 @@ class MainWindow(QMainWindow):
         centred.addStretch(1)
         centred.addWidget(held, 1000)
         centred.addStretch(1)
-        column = QVBoxLayout()
+        self._column = QWidget()
+        column = QVBoxLayout(self._column)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE_2_PX)
         column.addWidget(self.pages, 1)
@@ -91,9 +96,12 @@ class MainWindow(QMainWindow):
         middle = QHBoxLayout()
         middle.setContentsMargins(0, 0, 0, 0)
         middle.setSpacing(0)
-        middle.addLayout(column, 1)
+        middle.addWidget(self._column, 1)
         middle.addWidget(self.panel)
         central = QWidget()
+        central.setMinimumWidth(
+            self._column.minimumSizeHint().width()
+        )  # not both columns': `_choose_columns`
         rows = QVBoxLayout(central)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(0)
@@ -113,7 +121,7 @@ class MainWindow(QMainWindow):
         for choice, action in self.actions_.themes.items():
             action.triggered.connect(lambda _=False, chosen=choice: self.choose_theme(chosen))
         self.actions_.legend.toggled.connect(self.transcript.set_legend_visible)
-        self.actions_.panel.toggled.connect(self.panel.setVisible)
+        self.actions_.panel.toggled.connect(self._show_columns)
         self.header.panel_clicked.connect(self.actions_.panel.toggle)
         self.header.theme_clicked.connect(self._flip_theme)
 
@@ -124,7 +132,7 @@ class MainWindow(QMainWindow):
         self.actions_.legend.setChecked(kept.flag("view/legend", True))
         self.transcript.set_legend_visible(self.actions_.legend.isChecked())
         self.actions_.panel.setChecked(kept.flag("view/panel", True))
-        self.panel.setVisible(self.actions_.panel.isChecked())
+        self._show_columns()
         self.resize(START_SIZE)
         if kept.geometry is not None:
             self.restoreGeometry(kept.geometry)
@@ -141,7 +149,9 @@ class MainWindow(QMainWindow):
         kept.theme = self._theme.choice
         kept.geometry = self.saveGeometry()
         kept.set_flag("view/legend", self.actions_.legend.isChecked())
-        kept.set_flag("view/panel", self.actions_.panel.isChecked())
+        kept.set_flag(
+            "view/panel", self._panel_beside if self._one_column else self.actions_.panel.isChecked()
+        )
         kept.window = self.composer.window_slider.value()
         kept.set_flag("run/speculation", self.composer.speculation.isChecked())
         kept.sampling = self.sampling.settings
@@ -188,10 +198,30 @@ class MainWindow(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.header.set_narrow(event.size().width() < NARROW_PX)
+        self._choose_columns(event.size().width() < ONE_COLUMN_PX)
         low = event.size().height() < LOW_PX
         if low != self._low:
             self._low = low
             self.panel.token.set_folded(low)
+
+    def _choose_columns(self, one: bool) -> None:
+        """Too narrow for both, the window shows the chat first; with room again, what stood there before."""
+        if one == self._one_column:
+            return
+        if one:
+            self._panel_beside = self.actions_.panel.isChecked()
+        self._one_column = one
+        self.actions_.panel.setChecked(self._panel_beside and not one)
+        self._show_columns()
+
+    def _show_columns(self) -> None:
+        shown = self.actions_.panel.isChecked()
+        chat_was_away = self._column.isHidden()
+        self.panel.set_whole_width(self._one_column)
+        self.panel.setVisible(shown)
+        self._column.setVisible(not (shown and self._one_column))
+        if chat_was_away and not self._column.isHidden():
+            self.composer.edit.setFocus()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Esc that nobody else wanted (it stops a running reply) dismisses the message."""

@@ -24,6 +24,7 @@ from chatapp.ui.widgets.card import Card, label, scrolling
 
 PANEL_WIDTH_PX = 348
 PLOT_HEIGHT_PX = 150
+QWIDGETSIZE_MAX = (1 << 24) - 1  # Qt's own name for "no limit", which PySide leaves out
 
 
 class SidePanel(QWidget):
@@ -41,7 +42,7 @@ class SidePanel(QWidget):
         self.plot_card.body.addWidget(self.plot, 1)
         self.sampling = SamplingCard(model, scale)
         self.token = TokenCard(scale)
-        rows = QVBoxLayout(self)
+        self._rows = rows = QVBoxLayout(self)
         rows.setContentsMargins(0, SPACE_3_PX, SPACE_3_PX, SPACE_3_PX)
         rows.setSpacing(SPACE_2_PX)
         self._pages = QStackedWidget()
@@ -69,6 +70,12 @@ class SidePanel(QWidget):
         self._group.idClicked.connect(self._pages.setCurrentIndex)
         self._group.button(0).setChecked(True)
         return frame
+
+    def set_whole_width(self, whole: bool) -> None:
+        """Take all the width there is, where the panel stands alone."""
+        self.setMaximumWidth(QWIDGETSIZE_MAX if whole else PANEL_WIDTH_PX)
+        left = SPACE_3_PX if whole else 0
+        self._rows.setContentsMargins(left, SPACE_3_PX, SPACE_3_PX, SPACE_3_PX)
 
     @property
     def page(self) -> int:

@@ -29,7 +29,9 @@ from chatapp.ui.theme import Tokens
 from chatapp.ui.tpot_bars import Bar, PlotSeries, Reply
 
 CHUNK_BARS = 256
-SHOWN_TOKENS = 600
+SHOWN_TOKENS = 320
+CRISP_FROM_PX = 4.0
+"""Tokens narrower than this are painted with soft edges: hard ones fall between two pixels and vanish."""
 LEAST_TOKENS = 24
 BAR_GAP_TOKENS = 0.14
 BAR_OPACITY = 0.82
@@ -70,7 +72,8 @@ class BarChunk(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no typ
     def paint(
         self, painter: QPainter, _option: QStyleOptionGraphicsItem, _widget: QWidget | None = None
     ) -> None:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        token_px = painter.worldTransform().m11()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, token_px < CRISP_FROM_PX)
         self._picture.play(painter)
 
 

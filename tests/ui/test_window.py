@@ -238,3 +238,19 @@ def test_the_desktops_scheme_is_followed_until_a_theme_is_chosen(qapp: QApplicat
     qapp.styleHints().colorSchemeChanged.emit(scheme[0])
     assert manager.tokens is LIGHT
     manager.deleteLater()
+
+
+def test_a_narrow_window_shows_chat_or_panel_and_a_wide_one_both(stage: Stage) -> None:
+    window = stage.window
+    window.resize(640, 480)
+    stage.qtbot.waitUntil(lambda: not window.panel.isVisible())
+    assert (window.width(), window.composer.isVisible()) == (640, True)
+    stage.press(Qt.Key.Key_F9)
+    assert (window.panel.isVisible(), window.composer.isVisible()) == (True, False)
+    assert window.width() == 640
+    stage.press(Qt.Key.Key_F9)
+    assert (window.panel.isVisible(), window.composer.isVisible()) == (False, True)
+    assert window.composer.edit.hasFocus()
+    window.resize(1280, 800)
+    stage.qtbot.waitUntil(window.panel.isVisible)
+    assert window.composer.isVisible()

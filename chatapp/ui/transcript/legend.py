@@ -14,6 +14,7 @@ from chatapp.ui.transcript.style import NARROW_MARGIN_PX, TranscriptStyle
 
 GAP_PX = 20
 PAD_Y_PX = 7
+LEAST_ROOM_PX = 120
 MARK_LABEL = "k 5 → 8"
 MARK_MEANING = "Window k or speculation was changed here"
 
@@ -70,7 +71,7 @@ class Legend(QWidget):
     def _placed(self, width: int) -> list[_Sample]:
         face = self._style_now.small
         metrics = QFontMetricsF(face.font)
-        margin = min(self._left, width // 4)
+        margin = min(self._left, max(width // 2 - LEAST_ROOM_PX, NARROW_MARGIN_PX))
         samples = []
         x, y = float(margin), float(PAD_Y_PX)
         for label, meaning, kind in self._entries():

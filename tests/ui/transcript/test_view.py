@@ -234,8 +234,9 @@ def test_a_reply_that_lost_its_end_is_shown_as_interrupted(show: ShowTranscript)
     assert not view.canvas.items[0].running
 
 
-def test_the_legend_begins_where_the_text_begins(show: ShowTranscript) -> None:
-    view = show(demo_conversation(), width=1200)
+@pytest.mark.parametrize("width", [1200, 2400])
+def test_the_legend_begins_where_the_text_begins(show: ShowTranscript, width: int) -> None:
+    view = show(demo_conversation(), width=width)
     assert view.legend._samples[0].box.left() == view.canvas.column_left > 100
 
 
