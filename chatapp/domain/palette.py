@@ -22,7 +22,7 @@ class Underline(str, Enum):
 
     SOLID = "solid"
     WAVY = "wavy"
-    DASHED = "dashed"
+    DOUBLE = "double"
     DOTTED = "dotted"
 
 
@@ -45,12 +45,12 @@ KIND_STYLES: dict[TokenKind, KindStyle] = {
         "accepted", "proposed by the draft, kept by the target", Underline.SOLID, "#1b7a3d", "#6fd08c"
     ),
     TokenKind.CORRECTION: KindStyle(
-        "correction", "sampled by the target after it rejected a draft", Underline.WAVY, "#b3401a", "#ff9b73"
+        "correction", "sampled by the target after it rejected a draft", Underline.WAVY, "#b6301c", "#ff8f7a"
     ),
     TokenKind.BONUS: KindStyle(
         "bonus",
         "sampled by the target after every draft of the window was accepted",
-        Underline.DASHED,
+        Underline.DOUBLE,
         "#2a5fc4",
         "#8ab8ff",
     ),

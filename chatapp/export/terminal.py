@@ -18,7 +18,7 @@ from chatapp.export.numbers import metric_rows, percent
 from chatapp.export.visible import visible
 from chatapp.export.wording import conditions, ending, moment
 
-_MARKS = {Underline.SOLID: "_", Underline.WAVY: "~", Underline.DASHED: "-", Underline.DOTTED: "."}
+_MARKS = {Underline.SOLID: "_", Underline.WAVY: "~", Underline.DOUBLE: "=", Underline.DOTTED: "."}
 TAB = "    "
 
 

@@ -158,7 +158,7 @@ def test_lines_keep_to_the_width_and_lose_nothing(width: int) -> None:
     rows = lines[begin:end]
     assert all(len(row) <= width for row in rows)
     assert "".join(rows[0::2]) == record.record.text
-    assert all(set(row) <= set("_~-. ") for row in rows[1::2])
+    assert all(set(row) <= set("_~=. ") for row in rows[1::2])
 
 
 def test_a_word_longer_than_the_line_is_broken() -> None:

@@ -34,7 +34,11 @@ ROWS: tuple[Row, ...] = (
         lambda m: numbers.milliseconds(m.ttft_s),
     ),
     ("Tokens / s", "Decode speed, prefill not counted", lambda m: numbers.rate(m.tokens_per_s)),
-    ("Acceptance rate", "Accepted drafts / all drafts", lambda m: numbers.percent(m.acceptance_rate)),
+    (
+        "Acceptance rate",
+        "Accepted drafts / all drafts, those behind the end of the reply left out",
+        lambda m: numbers.percent(m.acceptance_rate),
+    ),
     (
         "Tested acceptance",
         "Accepted / (accepted + rejected at test): drafts behind a rejection were never tested",

@@ -57,7 +57,7 @@ def percent(probability: float) -> str:
     value = probability * 100
     if value >= 99.995:
         return "100 %" if probability >= 1.0 else "> 99.99 %"
-    if value >= 10:
+    if 10 <= value < 99.95:
         return f"{value:.1f} %"
     if value >= 0.01:
         return f"{value:.2g} %" if value < 1 else f"{value:.2f} %"

@@ -25,7 +25,7 @@ def drawn(underline: Underline, scale: int) -> QImage:
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     kind = next(kind for kind, style in KIND_STYLES.items() if style.underline is underline)
-    MarkPainter(dict.fromkeys(TokenKind, QColor("black"))).draw_sample(painter, kind, 1.0, 41.0, 3.8)
+    MarkPainter(dict.fromkeys(TokenKind, QColor("black"))).draw_sample(painter, kind, 1.0, 41.0, 4.0)
     painter.end()
     return image
 
@@ -57,19 +57,28 @@ def test_gaps_and_heights_are_what_the_names_say(scale: int) -> None:
         ]
         return [value > 60 for value in dark[2 * scale : -3 * scale]]
 
-    def rows(underline: Underline) -> int:
+    def dark_rows(underline: Underline) -> list[bool]:
         image = drawn(underline, scale)
-        return sum(
+        return [
             max(255 - image.pixelColor(x, y).lightness() for x in range(image.width())) > 60
             for y in range(image.height())
-        )
+        ]
+
+    def rows(underline: Underline) -> int:
+        return sum(dark_rows(underline))
+
+    def lines(underline: Underline) -> int:
+        return runs(dark_rows(underline))
 
     def runs(values: list[bool]) -> int:
         return sum(1 for value, _group in itertools.groupby(values) if value)
 
     assert all(columns(Underline.SOLID))
     assert rows(Underline.WAVY) > rows(Underline.SOLID)
-    assert 3 <= runs(columns(Underline.DASHED)) < runs(columns(Underline.DOTTED))
+    assert all(columns(Underline.DOUBLE))
+    assert lines(Underline.SOLID) == 1
+    assert lines(Underline.DOUBLE) == 2
+    assert runs(columns(Underline.DOTTED)) >= 6
 
 
 @pytest.mark.parametrize("underline", list(Underline))
