@@ -5,7 +5,8 @@ Knows neither Qt nor pyqtgraph; x is the token number, y milliseconds per token.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,9 +15,11 @@ from chatapp.domain.record import RunRecord, WindowChange
 from chatapp.domain.tokens import TokenKind
 
 REPLY_GAP_TOKENS = 2
-HEADROOM = 1.25
+HEADROOM = 1.1
+ROUND_TOPS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+"""Tops of the scale, times a power of ten. The scale stands still until a bar asks for the next one."""
 TOP_QUANTILE = 0.95
-EMPTY_TOP_MS = 8.0
+EMPTY_TOP_MS = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,13 @@ class Reply:
     def shows(self, record: RunRecord) -> bool:
         """All of `record` is read: the next reply may begin before the last steps of this one were drawn."""
         return self.record is record and self.steps_read == len(record.steps)
+
+    def bars_between(self, left: float, right: float) -> Sequence[Bar]:
+        """The bars of which a part lies between tokens number `left` and `right` of the x axis."""
+        if self.end <= left or self.offset >= right:
+            return ()
+        first = bisect_right(self.bars, left, key=lambda bar: bar.right)
+        return self.bars[first : bisect_left(self.bars, right, key=lambda bar: bar.left)]
 
     def grow(self) -> bool:
         """Read the steps that came since the last call. False: there were none."""
@@ -152,12 +162,14 @@ class PlotSeries:
 
         Each reply has a say of its own: the steps of a slow one are no outliers, however fast the reply beside it was.
         """
-        shown = (
-            [bar.tpot_ms for bar in reply.bars if bar.right > left and bar.left < right]
-            for reply in self.replies
-            if reply.end > left and reply.offset < right
-        )
-        return max((_usual_top(heights) for heights in shown if heights), default=EMPTY_TOP_MS) * HEADROOM
+        shown = ([bar.tpot_ms for bar in reply.bars_between(left, right)] for reply in self.replies)
+        top = max((_usual_top(heights) for heights in shown if heights), default=EMPTY_TOP_MS)
+        return _rounded_up(top * HEADROOM)
+
+
+def _rounded_up(value: float) -> float:
+    power = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
+    return next(top * power for top in ROUND_TOPS if top * power >= value or top == ROUND_TOPS[-1])
 
 
 def _usual_top(heights: list[float]) -> float:

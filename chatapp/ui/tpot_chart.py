@@ -33,6 +33,8 @@ SHOWN_TOKENS = 320
 CRISP_FROM_PX = 4.0
 """Tokens narrower than this are painted with soft edges: hard ones fall between two pixels and vanish."""
 LEAST_TOKENS = 24
+STRIDE_TOKENS = 12
+X_PADDING = 0.01
 BAR_GAP_TOKENS = 0.14
 BAR_OPACITY = 0.82
 SHADE_OPACITY = 0.2
@@ -51,6 +53,12 @@ class BarChunk(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no typ
         self._picture = QPicture()
         self._box = QRectF()
         self.record(tokens)
+
+    def set_bars(self, bars: list[Bar], tokens: Tokens) -> None:
+        """The same chunk, with what it gained."""
+        self.bars = bars
+        self.record(tokens)
+        self.update()
 
     def record(self, tokens: Tokens) -> None:
         """Draw the bars into the picture that `paint` replays."""
@@ -197,15 +205,13 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
 
     def _grow_chunks(self, reply: Reply, chunks: list[BarChunk]) -> None:
         full = len(chunks) - 1 if chunks and len(chunks[-1].bars) < CHUNK_BARS else len(chunks)
-        for chunk in chunks[full:]:
-            if len(chunk.bars) == len(reply.bars) - full * CHUNK_BARS:
-                return
-            self.removeItem(chunk)
-        del chunks[full:]
-        for first in range(full * CHUNK_BARS, len(reply.bars), CHUNK_BARS):
-            chunk = BarChunk(reply.bars[first : first + CHUNK_BARS], self._tokens)
-            self.addItem(chunk, ignoreBounds=True)
-            chunks.append(chunk)
+        for number, first in enumerate(range(full * CHUNK_BARS, len(reply.bars), CHUNK_BARS), start=full):
+            bars = reply.bars[first : first + CHUNK_BARS]
+            if number == len(chunks):
+                chunks.append(BarChunk(bars, self._tokens))
+                self.addItem(chunks[-1], ignoreBounds=True)
+            elif len(bars) != len(chunks[number].bars):
+                chunks[number].set_bars(bars, self._tokens)
 
     def drawn_bars(self) -> list[Bar]:
         """Every bar in the scene, left to right."""
@@ -215,10 +221,12 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         """The latest tokens, unless a person has moved the axis."""
         if self._free:
             return
-        end = max(self._series.end, LEAST_TOKENS)
+        # In strides: axes are drawn anew only when they change, and that is half of a frame's cost.
+        end = max(-(-self._series.end // STRIDE_TOKENS) * STRIDE_TOKENS, LEAST_TOKENS)
         left = max(end - SHOWN_TOKENS, 0)
-        self.setXRange(left, end, padding=0.01)
-        self.setYRange(0, self._series.top_ms(left, end), padding=0)
+        edge = X_PADDING * (end - left)
+        top = self._series.top_ms(left, end)
+        self.setRange(xRange=(left - edge, end + edge), yRange=(0, top), padding=0)
 
     # --- pointer ----------------------------------------------------------------------------------------------------
 
@@ -344,8 +352,8 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._tokens.text))
         for reply in self._series.replies:
-            for bar in reply.bars:
-                if bar.tpot_ms > top and bar.right > left and bar.left < right:
+            for bar in reply.bars_between(left, right):
+                if bar.tpot_ms > top:
                     x = self._x((bar.left + bar.right) / 2)
                     y = area.top() + 1
                     painter.drawPolygon(

@@ -22,7 +22,7 @@ from chatapp.ui.tpot_bars import Bar, PlotSeries
 if TYPE_CHECKING:
     from chatapp.ui.tpot_chart import TpotChart
 
-MAX_FPS = 15
+MAX_FPS = 8
 FRAME_MS = -(-1000 // MAX_FPS)
 WARM_UP_MS = 1200
 EMPTY_TEXT = "Each verify step of a reply becomes a bar: as wide as its tokens, as high as its ms per token."
