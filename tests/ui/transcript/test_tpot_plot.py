@@ -18,8 +18,9 @@ from pytestqt.qtbot import QtBot
 from chatapp.domain.metrics import run_metrics, step_timings
 from chatapp.domain.palette import KIND_STYLES, Theme
 from chatapp.domain.record import RunRecord
+from chatapp.ui.theme import Tokens
 from chatapp.ui.tpot_bars import REPLY_GAP_TOKENS, PlotSeries
-from chatapp.ui.tpot_chart import BAR_OPACITY, CHUNK_BARS, TpotChart, describe_bar, segments
+from chatapp.ui.tpot_chart import BAR_OPACITY, CHUNK_BARS, BarChunk, TpotChart, describe_bar, segments
 from chatapp.ui.tpot_plot import TpotPlot
 from tests.helpers.records import RunScript, demo_conversation, scripted_run, words
 
@@ -85,19 +86,29 @@ def test_growing_and_opening_draw_the_same(plot: TpotPlot, qtbot: QtBot) -> None
     assert plot.bars() == grown
 
 
-def test_full_chunks_are_never_built_again(plot: TpotPlot, qtbot: QtBot) -> None:
+def test_only_the_last_chunk_is_drawn_anew(
+    plot: TpotPlot, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = scripted_run(words("one two three four five six seven eight " * 260), seed=1, ended=False)
     record = RunRecord()
     for event in script.events[: CHUNK_BARS + 40]:
         record.apply(event)
     plot.set_records([record])
-    first, second = chart_of(plot)._chunks[0]
+    chunks = list(chart_of(plot)._chunks[0])
+    drawn: list[BarChunk] = []
+    record_chunk = BarChunk.record
+
+    def note(chunk: BarChunk, tokens: Tokens) -> None:
+        drawn.append(chunk)
+        record_chunk(chunk, tokens)
+
+    monkeypatch.setattr(BarChunk, "record", note)
     for event in script.events[CHUNK_BARS + 40 : CHUNK_BARS + 60]:
         record.apply(event)
     plot.record_changed()
     qtbot.waitUntil(lambda: len(plot.bars()) == len(step_timings(record)))
-    assert chart_of(plot)._chunks[0][0] is first
-    assert chart_of(plot)._chunks[0][1] is not second
+    assert drawn == [chunks[1]]
+    assert chart_of(plot)._chunks[0] == chunks
 
 
 def test_spans_without_speculation_are_shaded_and_changes_marked() -> None:
