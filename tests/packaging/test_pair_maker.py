@@ -436,6 +436,22 @@ def test_the_exported_pair_is_complete(tmp_path: Path, tokenizer: Tokenizer, enc
     assert len(said) == len(KINDS)
 
 
+def test_the_shipped_pair_is_what_its_card_says() -> None:
+    import hashlib
+
+    shipped = Path(__file__).parents[2] / "resources" / "pair"
+    figures = json.loads((shipped / "evaluation.json").read_text())
+    assert (shipped / "MODEL_CARD.md").read_text() == model_card(figures)
+    for line in (shipped / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((shipped / name).read_bytes()).hexdigest() == digest, name
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (shipped / "target" / name).read_bytes() == (shipped / "draft" / name).read_bytes()
+    assert sum(path.stat().st_size for path in shipped.rglob("*")) < 40e6
+    for kind, share in (("guide", 0.9), ("story", 0.9), ("arithmetic", 0.8)):
+        assert figures["kinds"][kind]["right_share"] >= share
+
+
 def test_random_choices_leave_the_callers_stream_alone() -> None:
     random.seed(4)
     before = random.getstate()

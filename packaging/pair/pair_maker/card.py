@@ -13,12 +13,13 @@ shows real speculative decoding on any machine, at once and without a network.
 
 ## What it is
 
-- A demonstration model, small enough to be trained on two CPU cores in about two hours{training}.
+- A demonstration model, small enough to be trained on two CPU cores in about two hours.{training}
 - Its training text was written by a program in this repository (`packaging/pair`), from grammars and a small stock of
   words. No other text was used, and none was copied from anywhere.
 - It speaks plain English about a few things: the application itself, short stories to order, sums with their steps,
   small Python functions, tables, JSON, lists, repeating and summarising what it is given, greetings.
-- Target and draft differ on purpose: the draft is sure about set phrases and weak at names, digits and choices.
+- Target and draft differ on purpose: the draft follows set phrases closely and is weaker where words have to be copied
+  from the request or chosen, so that the target's corrections can be seen.
 
 ## What it is not
 
@@ -49,8 +50,7 @@ the facts asked for, for stories the names and things asked for, for sums the re
 ## Speculation
 
 Tested acceptance: accepted drafts over drafts that were tested, that is, without those behind a rejection. Mean length:
-tokens committed per verify step. Window k = {window}, rejection rule, {speculation_prompts} held-out prompts of each
-kind.
+tokens committed per verify step. Window k = {window}, rejection rule, {speculation_prompts} held-out prompts of each kind.
 
 | kind | tested acceptance at temperature 0 | mean length | tested acceptance at temperature 0.8 | mean length |
 | --- | ---: | ---: | ---: | ---: |
@@ -63,7 +63,9 @@ a reply is asked for with `<|assistant|>` and ends with `<|end|>`. Nothing stand
 
 ## Make it again
 
-`bash packaging/train-pair` runs every stage from the text to this card and goes on where it was interrupted.
+`bash packaging/train-pair` runs every stage from the text to this card and goes on where it was interrupted. The mixture
+of kinds and the learning rates were adjusted while these weights were trained, and training counts time, not steps: a new
+run makes a pair like this one, not the same bytes.
 `SHA256SUMS` lists the files as they were made.
 """
 
@@ -85,7 +87,7 @@ def model_card(evaluation: Mapping[str, Any]) -> str:
     ]
     speculation = [f"| {name} | {_at(row, '0')} | {_at(row, '0.8')} |" for name, row in kinds.items()]
     return INTRODUCTION.format(
-        training=f" ({'; '.join(lengths)})" if lengths else "",
+        training=f"\n  Training took: {'; '.join(lengths)}." if lengths else "",
         context=target["context"],
         sizes="\n".join(sizes),
         vocabulary=target["vocabulary"],
