@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QMimeData, QSize, Qt, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
+from PySide6.QtGui import QFocusEvent, QIcon, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -165,6 +165,7 @@ class Composer(QFrame, ThemedWidget):
         self._chips: list[PasteChip] = []
         self._running = False
         self._stopping = False
+        self._icons: dict[tuple[str, str], QIcon] = {}
         rows = QVBoxLayout(self)
         rows.setContentsMargins(SPACE_3_PX, SPACE_2_PX, SPACE_3_PX, SPACE_2_PX)
         rows.setSpacing(SPACE_1_PX)
@@ -290,7 +291,9 @@ class Composer(QFrame, ThemedWidget):
             self.button.setProperty("looks", looks)
             self.button.setProperty("kind", kind)
             name = "stop" if self._running else "send"
-            self.button.setIcon(tinted_icon(name, colour, 18, disabled=soft))
+            if (name, colour) not in self._icons:  # drawn once: the button changes with every reply
+                self._icons[name, colour] = tinted_icon(name, colour, 18, disabled=soft)
+            self.button.setIcon(self._icons[name, colour])
             self.button.style().unpolish(self.button)
             self.button.style().polish(self.button)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from PySide6.QtNetwork import QLocalServer
 from pytestqt.qtbot import QtBot
 
 from chatapp import app
-from chatapp.app import GuiOptions, Session
+from chatapp.app import GuiOptions, Session, spare_collector
 from chatapp.commands import gui
 from chatapp.domain.events import EndReason, RunEnded
 from chatapp.export.service import FileExporter
@@ -57,6 +59,7 @@ class Life:
         qtbot.waitUntil(lambda: self.ended == 1)
         self.window.deleteLater()
         self.theme.deleteLater()
+        gc.unfreeze()
 
 
 @pytest.fixture
@@ -241,3 +244,23 @@ def test_a_record_that_cannot_be_opened_fails_the_picture(
     lives.append(life)
     qtbot.waitUntil(lambda: life.ended == 1)
     assert life.session.status == 1
+
+
+def test_the_collector_leaves_the_pair_alone_until_the_next_one_is_there() -> None:
+    class Ring:
+        """Garbage that only the collector finds."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+    ring = Ring()
+    seen = weakref.ref(ring)
+    try:
+        spare_collector()
+        del ring
+        gc.collect()
+        assert seen() is not None
+        spare_collector()
+        assert seen() is None
+    finally:
+        gc.unfreeze()
