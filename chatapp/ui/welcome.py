@@ -14,7 +14,7 @@ LOGO_PX = 56
 COLUMN_PX = 620
 PROMPTS = (
     "What does the window k mean?",
-    "Tell me a story about Mira, a lighthouse and a silver key.",
+    "Tell me a short story about a fox named Mira in a garden with a lamp.",
     "Write a Python function that adds two numbers.",
     "Anna has 17 apples and buys 25 more. How many has she now?",
 )
