@@ -35,7 +35,7 @@ def _base(t: Tokens, s: TypeScale) -> str:
     return f"""
 QMainWindow, QDialog {{ background: {t.window}; color: {t.text}; }}
 QToolTip {{ background: {t.surface}; color: {t.text}; border: 1px solid {t.border_strong};
-  padding: {SPACE_1_PX + 2}px {SPACE_2_PX}px; font-size: {s.caption}px; }}
+  padding: {SPACE_1_PX // 2}px {SPACE_1_PX}px; font-size: {s.caption}px; }}
 QSplitter::handle {{ background: transparent; }}
 """
 
