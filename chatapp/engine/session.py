@@ -132,7 +132,7 @@ class Engine:
         processor = Processor(request.sampling)
         drafter: Drafter | None = None
         if pair.draft is not None:
-            drafter = ModelDrafter(pair.draft, processor, acceptor)
+            drafter = ModelDrafter(pair.draft, processor, acceptor, pair.prompt.eos_ids)
         started = RunStarted(
             run_id=str(uuid.uuid4()),
             started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),

@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -111,6 +112,34 @@ def test_the_joint_distribution_of_the_first_three_tokens(rule: str, k: int) -> 
         for place, token in enumerate(cell):
             chance *= float(rig.target_model.logits_after([*PROMPT, *cell[:place]]).softmax(-1)[token])
         expected.append(samples * chance)
+    assert chi_square_p([seen[cell] for cell in cells], expected) > CHANCE
+
+
+@pytest.mark.parametrize("k", [3, 6])
+@pytest.mark.parametrize("rule", RULES)
+def test_windows_that_end_with_a_drafted_end_of_text(rule: str, k: int) -> None:
+    """The window's length then depends on what was drafted; the distribution must not."""
+    end, samples = 2, 1500
+    rig = toy_rig(vocabulary=3, noise=1.0, sharpness=1.0)
+    drafter: DrafterFactory = partial(ModelDrafter, ends=frozenset({end}))
+    seen: Counter[tuple[int, ...]] = Counter()
+    for seed in range(samples):
+        sampling = replace(NEUTRAL, seed=seed, max_tokens=4)
+        run = rig.run(sampling=sampling, acceptor=rule, window=k, eos=[end], drafter=drafter)
+        events = list(run.events())
+        for step in events:
+            if isinstance(step, StepCommitted):
+                assert end not in [draft.id for draft in step.drafted[:-1]]
+        seen[tuple(ids_of(events)[:3])] += 1
+    cells = [cell for size in (1, 2, 3) for cell in itertools.product(range(3), repeat=size)]
+    cells = [cell for cell in cells if end not in cell[:-1] and (len(cell) == 3 or cell[-1] == end)]
+    expected = []
+    for cell in cells:
+        chance = 1.0
+        for place, token in enumerate(cell):
+            chance *= float(rig.target_model.logits_after([*PROMPT, *cell[:place]]).softmax(-1)[token])
+        expected.append(samples * chance)
+    assert sum(seen.values()) == sum(seen[cell] for cell in cells)
     assert chi_square_p([seen[cell] for cell in cells], expected) > CHANCE
 
 

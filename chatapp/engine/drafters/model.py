@@ -16,9 +16,20 @@ class DraftFailed(RuntimeError):
 
 
 class ModelDrafter:
-    """Implements `contracts.Drafter` over a cached draft model."""
+    """Implements `contracts.Drafter` over a cached draft model.
 
-    def __init__(self, sequence: CachedSequence, processor: Processor, acceptor: Acceptor) -> None:
+    A proposal ends with a token of `ends` (end of text): nothing behind it could be kept. The token itself is proposed and
+    tested like any other, so the distribution of the output stays what it is.
+    """
+
+    def __init__(
+        self,
+        sequence: CachedSequence,
+        processor: Processor,
+        acceptor: Acceptor,
+        ends: frozenset[int] = frozenset(),
+    ) -> None:
+        self._ends = ends
         self._sequence = sequence
         self._processor = processor
         self._acceptor = acceptor
@@ -54,6 +65,8 @@ class ModelDrafter:
             ids.append(token)
             rows.append(row)
             context.append(token)
+            if token in self._ends:
+                break
             feed = (token,)
         return Proposal(tuple(ids), tuple(rows))
 
