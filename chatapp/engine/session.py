@@ -93,11 +93,11 @@ class Engine:
         prompt = Prompt.load(location.target, target_files.eos_ids())
         if draft_files is not None and location.draft is not None and not same_tokenizer(location):
             require_same_vocabulary(prompt.vocabulary(), Prompt.load(location.draft, ()).vocabulary())
-        on_progress(LoadProgress(0.35, f"Loading the target, {target_files.name}"))
+        on_progress(LoadProgress(0.35, "Loading the target"))
         target = load_model(target_files, device)
         draft: CausalModel | None = None
         if draft_files is not None:
-            on_progress(LoadProgress(0.8, f"Loading the draft, {draft_files.name}"))
+            on_progress(LoadProgress(0.8, "Loading the draft"))
             draft = load_model(draft_files, device)
             require_all_ids(prompt, target, draft)
         self._pair = assemble(location, target, draft, prompt, device)

@@ -153,6 +153,13 @@ def test_settings_come_back(stage: Stage) -> None:
     again.deleteLater()
 
 
+def test_settings_are_on_disk_with_every_message(stage: Stage) -> None:
+    """A process that is killed has no close event."""
+    stage.window.composer.window_slider.setValue(13)
+    stage.send_and_wait("Hello")
+    assert Path(stage.settings._store.fileName()).read_text(encoding="utf-8").count("window=13") == 1
+
+
 def test_a_damaged_settings_file_is_forgotten(stage: Stage) -> None:
     stage.settings._store.setValue("run/sampling", '{"temperature": "hot"}')
     stage.settings._store.setValue("run/window", "many")

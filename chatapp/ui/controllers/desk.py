@@ -146,6 +146,7 @@ class Desk(QObject):
         self._on_its_way = self._window.composer.draft()
         self._window.banner.clear()
         self._chat.submit(text, RequestSettings(sampling.settings, sampling.acceptor, sampling.system_prompt))
+        self._window.save_settings()  # here too, not on close alone: a process that is killed forgets nothing
 
     def send_text(self, text: str) -> None:
         """Put `text` into an empty box and send it; a box that is in use is left alone."""
