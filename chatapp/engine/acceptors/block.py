@@ -13,22 +13,14 @@ from __future__ import annotations
 
 import torch
 
-from chatapp.engine.contracts import Proposal, Row, TargetRows, Verdict
-from chatapp.engine.randomness import Streams, draw
+from chatapp.engine.acceptors.independent import IndependentDraws
+from chatapp.engine.contracts import Proposal, TargetRows, Verdict
+from chatapp.engine.randomness import draw
 
 
-class BlockAcceptor:
+class BlockAcceptor(IndependentDraws):
     name = "block"
     lossless = True
-
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
-
-    def draw_draft(self, row: Row, position: int) -> int:  # noqa: ARG002 - the contract's signature; this rule has no positional noise
-        return draw(row.probs, self._streams.draft.random())
-
-    def draw_target(self, row: Row, position: int) -> int:  # noqa: ARG002 - as above
-        return draw(row.probs, self._streams.target.random())
 
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         count = len(proposal.ids)
