@@ -118,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--work", type=Path, default=Path("pair-work"), metavar="DIR", help="working directory")
     options.add_argument("--out", type=Path, default=Path("resources/pair"), metavar="DIR", help="where the pair goes")
     options.add_argument("--minutes-target", type=float, default=85.0, metavar="M", help="training time of the target")
-    options.add_argument("--minutes-draft", type=float, default=18.0, metavar="M", help="training time of the draft")
+    options.add_argument("--minutes-draft", type=float, default=12.0, metavar="M", help="training time of the draft")
     options.add_argument("--threads", type=int, default=0, metavar="N", help="compute threads (0: one per core)")
     options.add_argument("--device", default="auto", help="auto, cpu or cuda")
     options.add_argument("--stage", choices=["all", *STAGES], default="all", help="run this stage alone")

@@ -64,9 +64,8 @@ a reply is asked for with `<|assistant|>` and ends with `<|end|>`. Nothing stand
 ## Make it again
 
 `bash packaging/train-pair` runs every stage from the text to this card and goes on where it was interrupted. The mixture
-of kinds and the learning rates were adjusted while these weights were trained, the draft went on from one that had been
-distilled from an earlier state of the target, and training counts time, not steps: a new run makes a pair like this one,
-not the same bytes.
+of kinds and the learning rates were adjusted while these weights were trained, and training counts time, not steps: a new
+run makes a pair like this one, not the same bytes.
 `SHA256SUMS` lists the files as they were made.
 """
 

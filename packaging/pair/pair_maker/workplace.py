@@ -22,7 +22,7 @@ from pair_maker.tokenizer import VOCABULARY, load_tokenizer, save_tokenizer, tra
 
 SHIPPED = torch.bfloat16
 TARGET = Shape(vocabulary=VOCABULARY, hidden=256, layers=12, heads=4, intermediate=704)
-DRAFT = Shape(vocabulary=VOCABULARY, hidden=256, layers=1, heads=4, intermediate=512)
+DRAFT = Shape(vocabulary=VOCABULARY, hidden=128, layers=1, heads=2, intermediate=256)
 
 
 class NotThereYet(Exception):
