@@ -86,7 +86,7 @@ def measure_engine(engine: Engine, request: GenerationRequest) -> Reply:
     """One reply from cold caches through the engine itself, no thread and no window between. Raises `ChatappError`."""
     engine.forget()
     record = RunRecord()
-    for event in engine.run(engine.prepare(request), RunControl(request.window, request.speculation)):
+    for event in engine.run(engine.prepare(request), RunControl.of(request)):
         record.apply(event)
     return reply_of(record)
 

@@ -27,20 +27,25 @@ class EndReason(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One side of a pair as it is loaded. `weights_sha256` is of the weight files in name order; may be empty for toys."""
+    """One side of a pair as it is loaded. `weights_sha256` is of the weight files in name order; may be empty for toys.
+
+    `runs_on` says for people which code computes it, and why: "fast path, bfloat16, rows exact".
+    """
 
     name: str
     architecture: str
     parameters: int
     dtype: str
     weights_sha256: str
+    runs_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
     """Where a run happened: everything needed to say what its numbers mean.
 
-    `versions` are `(package, version)`. `simulated` is True when any latency was not the device's own.
+    `versions` are `(package, version)`. `simulated` is True when any latency was not the device's own. `bandwidth` is how
+    many bytes per second the device read from memory when that was measured at start-up; 0 where it was not.
     """
 
     backend: str
@@ -53,11 +58,13 @@ class Environment:
     versions: tuple[tuple[str, str], ...]
     platform: str
     simulated: bool = False
+    bandwidth: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The request was accepted by the engine. `started_at` is ISO 8601 UTC. `acceptor` is the one really used."""
+    """The request was accepted by the engine. `started_at` is ISO 8601 UTC. `acceptor`, `drafter` and `policy` are those
+    really used (`greedy` at temperature 0, no drafter without a draft); the last two are empty in old records."""
 
     run_id: str
     started_at: str
@@ -66,6 +73,8 @@ class RunStarted:
     lossless: bool
     environment: Environment
     prompt_tokens: int
+    drafter: str = ""
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,17 @@ class Prefilled:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowChoice:
+    """What a window policy decided for one step, and from what. `reason` is one sentence for people. `estimates` are named
+    figures, in ms, tokens, or probabilities as the name says (`draft_ms`, `verify_ms`, `expected_tokens`); policies choose
+    their own."""
+
+    policy: str
+    reason: str
+    estimates: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StepCommitted:
     """One verify step (step 0: the target's prefill, which yields the first token).
 
@@ -95,7 +115,10 @@ class StepCommitted:
     `drafted` are all proposals; `tokens` the committed ones: accepted ones in order, then one of another kind (absent
     when the reply ended inside the window). `draft_ns` + `verify_ns` + `sample_ns` + `host_ns` = `ended_ns` −
     `started_ns`. `visible_chars` is the number of characters of the reply that may be shown: less than the text so far
-    while its tail might become a stop string. `residual_fallbacks` counts residuals of (near) zero mass.
+    while its tail might become a stop string. `residual_fallbacks` counts residuals of (near) zero mass. `choice` is the
+    window policy's, None in old records and in step 0; `acceptor` the rule of this step (it can change in mid-run), empty
+    in old records. `draft_bytes` and `verify_bytes` are the least that the passes of
+    this step had to read from memory (weights and KV); 0 where the backend cannot say.
     """
 
     index: int
@@ -113,6 +136,10 @@ class StepCommitted:
     host_ns: int
     visible_chars: int
     residual_fallbacks: int = 0
+    choice: WindowChoice | None = None
+    draft_bytes: int = 0
+    verify_bytes: int = 0
+    acceptor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

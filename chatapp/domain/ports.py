@@ -29,13 +29,18 @@ class PairLocation:
 class EngineCapabilities:
     """What the loaded backend can do; slider stops, disabled options and tooltips come from here.
 
-    `windows` are the values of k it can verify, ascending, 1 included. `acceptors` are `(name, lossless, description)`.
+    `windows` are the values of k it can verify, ascending, 1 included. `acceptors` are `(name, lossless, description)`,
+    `drafters` and `policies` (window policies) are `(name, description)`; the first drafter is the default. `plugin_errors`
+    are `(plugin, what went wrong)` of those that could not be loaded.
     """
 
     windows: tuple[int, ...]
     acceptors: tuple[tuple[str, bool, str], ...]
     context_limit: int
     can_speculate: bool
+    drafters: tuple[tuple[str, str], ...] = ()
+    policies: tuple[tuple[str, str], ...] = ()
+    plugin_errors: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class LoadProgress:
 
 
 class RunHandle(Protocol):
-    """A running reply. Setters take effect at the next verify step; `cancel` within one model call.
+    """A running reply. Setters take effect at the next verify step (acceptor and policy names are those of the capabilities); `cancel` within one model call.
 
     Iterating yields batches of events in order; the last event of the last batch is `RunEnded`.
     """
@@ -66,6 +71,10 @@ class RunHandle(Protocol):
     def set_window(self, k: int) -> None: ...
 
     def set_speculation(self, on: bool) -> None: ...
+
+    def set_acceptor(self, name: str) -> None: ...
+
+    def set_policy(self, name: str) -> None: ...
 
     def cancel(self) -> None: ...
 

@@ -40,8 +40,10 @@ def _check(field_name: str, value: float, low: float, high: float, *, low_open: 
 class SamplingSettings:
     """Knobs of the processed distribution, applied alike to target and draft logits.
 
-    Neutral values: `top_k` 0, `top_p` 1, `min_p` 0, `repetition_penalty` 1. `temperature` 0 is greedy. `max_tokens`
-    counts generated tokens (end-of-text included). `stop` strings end the reply and are not part of it.
+    Neutral values: `top_k` 0, `top_p` 1, `min_p` 0, `repetition_penalty` 1, `presence_penalty` and `frequency_penalty` 0.
+    `temperature` 0 is greedy. `max_tokens` counts generated tokens (end-of-text included). `stop` strings end the reply
+    and are not part of it. Presence and frequency penalties are taken off the logits of ids that the reply already holds
+    (once, and once per occurrence); repetition also looks at the prompt. `logit_bias` are `(id, added to its logit)`.
 
     Raises `InvalidSetting` on construction when a value is out of range.
     """
@@ -54,6 +56,9 @@ class SamplingSettings:
     max_tokens: int = 512
     seed: int = 0
     stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0.0, 5.0)
@@ -63,6 +68,13 @@ class SamplingSettings:
         _check("repetition_penalty", self.repetition_penalty, 0.1, 10.0)
         _check("max_tokens", self.max_tokens, 1, 1_000_000)
         _check("seed", self.seed, 0, MAX_SEED)
+        _check("presence_penalty", self.presence_penalty, -2.0, 2.0)
+        _check("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
+        ids = [token for token, _ in self.logit_bias]
+        if len(set(ids)) != len(ids) or any(token < 0 for token in ids):
+            raise InvalidSetting("logit_bias", "A logit bias names each token once, by its id, 0 or more.")
+        for _, bias in self.logit_bias:
+            _check("logit_bias", bias, -100.0, 100.0)
         if any(not stop for stop in self.stop):
             raise InvalidSetting("stop", "A stop string must not be empty.")
 
@@ -76,8 +88,9 @@ class GenerationRequest:
     """One prompt to one reply.
 
     `messages` is the whole conversation (system prompt first if there is one), the last message the user's. `window`
-    is k at the start of the run; `speculation` False means k = 1 until it is switched on. `acceptor` and `drafter` are
-    registry names; at temperature 0 the engine uses `greedy` whatever `acceptor` says.
+    is k at the start of the run; `speculation` False means k = 1 until it is switched on. `acceptor`, `drafter` and
+    `policy` (which chooses each step's window, `window` being the most it may choose) are registry names; at temperature
+    0 the engine uses `greedy` whatever lossless `acceptor` says.
 
     Raises `EmptyPrompt` or `InvalidSetting` on construction.
     """
@@ -88,6 +101,7 @@ class GenerationRequest:
     speculation: bool = True
     acceptor: str = "rejection"
     drafter: str = "model"
+    policy: str = "fixed"
 
     def __post_init__(self) -> None:
         _check("window", self.window, MIN_WINDOW, MAX_WINDOW)

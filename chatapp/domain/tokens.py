@@ -35,7 +35,7 @@ class DraftedToken:
     `text` is the token's own decoded piece (for reading, not for concatenation). `draft_prob` and `target_prob` are the
     probabilities that the two processed distributions give this token at its position; `target_prob` is None where the
     token had no test of its own. `draw` is the uniform number in [0, 1) of the acceptance test, None where the rule
-    draws none or the token was not tested.
+    draws none or the token was not tested. `source` names who proposed it (`model`, `ngram`); empty in old records.
     """
 
     id: int
@@ -44,6 +44,7 @@ class DraftedToken:
     target_prob: float | None
     draw: float | None
     outcome: DraftOutcome
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

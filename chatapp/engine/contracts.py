@@ -1,7 +1,7 @@
 """The nouns of the engine as Protocols. The loop knows these and no implementation's name.
 
-Shapes: V is the vocabulary that target and draft share, n a number of rows. Logits and probabilities are CPU tensors,
-float32 (float64 for the `toy` backend, so that tests can be exact).
+Shapes: V is the vocabulary that target and draft share, n a number of rows. Logits are CPU tensors, distributions
+(`distribution.Row`) numpy arrays, both float32 (float64 for the `toy` backend, so that tests can be exact).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Protocol
 
 import torch
 
-from chatapp.domain.events import ModelInfo
+from chatapp.domain.events import ModelInfo, WindowChoice
+from chatapp.engine.distribution import Row
 
 
 class CausalModel(Protocol):
@@ -44,6 +45,11 @@ class CausalModel(Protocol):
         """
         ...
 
+    def traffic(self, count: int, start: int) -> int:
+        """Bytes that a forward of `count` ids at `start` must read from memory at least: every weight once, and the KV in
+        front. 0 where that is not known."""
+        ...
+
 
 class Clock(Protocol):
     def now_ns(self) -> int:
@@ -61,25 +67,25 @@ class Control(Protocol):
     def speculation(self) -> bool: ...
 
     @property
+    def acceptor(self) -> str: ...
+
+    @property
+    def policy(self) -> str: ...
+
+    @property
     def cancelled(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One position's processed distribution. `scores` are the logits after penalties (all V, temperature not yet applied);
-    `probs` `[V]` sums to 1 and is what tokens are drawn from and tested with (at temperature 0: of temperature 1, for the
-    record only)."""
-
-    scores: torch.Tensor
-    probs: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
 class Proposal:
-    """A drafter's window: `ids[i]` was drawn from exactly `rows[i]` — same tensor, same dtype."""
+    """A drafter's window: `ids[i]` was drawn from exactly `rows[i]` — same numbers, same dtype; a token that was not sampled
+    comes with `one_hot`. `sources[i]` names who proposed it, `confidences[i]` is what its drafter thought of it, in 0..1: a
+    guess for window policies, which plays no part in acceptance."""
 
-    ids: tuple[int, ...]
-    rows: tuple[Row, ...]
+    ids: tuple[int, ...] = ()
+    rows: tuple[Row, ...] = ()
+    sources: tuple[str, ...] = ()
+    confidences: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +130,30 @@ class Acceptor(Protocol):
         ...
 
 
+class Budget(Protocol):
+    """How far a proposal may go. `more` is asked after every proposed token that others could follow."""
+
+    @property
+    def count(self) -> int:
+        """The most tokens that may be proposed."""
+        ...
+
+    @property
+    def cancelled(self) -> bool: ...
+
+    def more(self, confidence: float, source: str) -> bool:
+        """Whether one more is worth its cost, after a token of this confidence. That token itself stays in the proposal and
+        is tested: to drop it for what it turned out to be would bias the output."""
+        ...
+
+
 class Drafter(Protocol):
     """Anything that proposes tokens for the window after `prefix` (prompt and reply, the pending token included)."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that all its passes had to read so far (`CausalModel.traffic`); 0 for drafters without a model."""
+        ...
 
     def begin(self, prompt: list[int]) -> None:
         """A new reply: forget everything that is not a beginning of its prompt."""
@@ -135,10 +163,62 @@ class Drafter(Protocol):
         """Bring the drafter's own state to `prefix` less its last token, as far as it lags; returns positions computed."""
         ...
 
-    def propose(self, prefix: Sequence[int], count: int, cancelled: Callable[[], bool]) -> Proposal:
-        """At most `count` tokens (fewer when cancelled or out of context)."""
+    def propose(self, prefix: Sequence[int], budget: Budget) -> Proposal:
+        """At most `budget.count` tokens, ending early when the budget says so; none where it has nothing to propose."""
+        ...
+
+    def exhausted(self, prefix: Sequence[int]) -> bool:
+        """No proposal can come any more in this reply (the draft's context is full, say)."""
         ...
 
     def rewind(self, length: int) -> None:
         """Forget everything behind the first `length` tokens of the prefix."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What a verify step cost and gave, for window policies. `window` is the k that was verified (drafts + 1); `tested` of
+    the drafts had a test of their own, the first `accepted` of them were kept. `draft_ns` includes catching up; `other_ns` is
+    sampling and host work."""
+
+    window: int
+    sources: tuple[str, ...]
+    confidences: tuple[float, ...]
+    accepted: int
+    tested: int
+    draft_ns: int
+    verify_ns: int
+    other_ns: int
+
+
+class WindowPolicy(Protocol):
+    """Chooses each step's window. One instance lives as long as its pair is loaded, so what it learnt serves the next reply;
+    calls come in the order `begin`, then per step `plan`, `more`…, `choice`, `observe`.
+
+    It may look at distributions and at tokens already proposed, never at anything that follows from a token's test before
+    that test is over: then any acceptor stays lossless.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def begin(self, drafter: str, acceptor: str) -> None:
+        """A new reply, with these."""
+        ...
+
+    def plan(self, most: int) -> int:
+        """k of the next step, 1 … `most` (what the slider, the reply's and the context's end leave)."""
+        ...
+
+    def more(self, drafted: int, confidence: float, source: str) -> bool:
+        """After the `drafted`-th proposed token: whether to draft one more. See `Budget.more`."""
+        ...
+
+    def choice(self) -> WindowChoice:
+        """What was decided for this step, and why."""
+        ...
+
+    def observe(self, outcome: StepOutcome) -> None:
+        """The step is over."""
         ...

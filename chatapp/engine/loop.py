@@ -10,7 +10,7 @@ This module must not know any backend, tokenizer library, thread or screen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -24,13 +24,26 @@ from chatapp.domain.events import (
     RunEvent,
     RunStarted,
     StepCommitted,
+    WindowChoice,
 )
-from chatapp.domain.request import GenerationRequest
-from chatapp.domain.tokens import CommittedToken, DraftedToken, DraftOutcome, TokenKind
-from chatapp.engine.contracts import Acceptor, Clock, Control, Drafter, Proposal, Row, Verdict
-from chatapp.engine.detokenizer import Detokenizer, StopMatcher
-from chatapp.engine.sampling import Processor
+from chatapp.domain.tokens import DraftOutcome, TokenKind
+from chatapp.engine.contracts import (
+    Acceptor,
+    Clock,
+    Control,
+    Drafter,
+    Proposal,
+    StepOutcome,
+    TargetRows,
+    Verdict,
+    WindowPolicy,
+)
+from chatapp.engine.distribution import Row
+from chatapp.engine.reply import Reply, Text
+from chatapp.engine.sampling import NotFinite, Processor
 from chatapp.engine.sequence import CachedSequence
+
+__all__ = ["MODEL_FAILURES", "Parts", "SpeculativeRun", "Text"]
 
 MODEL_FAILURES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, OSError)
 """What a model can die of (torch raises RuntimeError for out of memory too). In the draft it ends speculation, in the
@@ -38,20 +51,59 @@ target the reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """The tokenizer as the loop needs it."""
+class Parts:
+    """What a run is made of. `acceptor` and `policy` give the part of a name, the same one each time: both may change while
+    the reply runs. `drafter` None: the target alone."""
 
-    decode: Callable[[Sequence[int]], str]
-    piece: Callable[[int], str]
-    eos_ids: frozenset[int]
+    target: CachedSequence
+    drafter: Drafter | None
+    acceptor: Callable[[str], Acceptor]
+    policy: Callable[[str], WindowPolicy]
+    processor: Processor
+    text: Text
+    clock: Clock
+    draft_cached: Callable[[], int] = lambda: 0
+    after_step: Callable[[StepOutcome], Notice | None] = lambda _: None
+    """Told of every verify step; what it answers goes out as a notice (the thread governor, say)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+@dataclass(slots=True)
+class _Step:
+    """A verify step under way."""
+
     started_ns: int
-    draft_ns: int
-    verify_ns: int
-    sample_ns: int
+    asked: int
+    speculation: bool
+    acceptor: Acceptor
+    policy: WindowPolicy | None = None
+    proposal: Proposal = field(default_factory=Proposal)
+    rows: dict[int, Row] = field(default_factory=dict)
+    choice: WindowChoice | None = None
+    draft_ns: int = 0
+    verify_ns: int = 0
+    sample_ns: int = 0
+    draft_bytes: int = 0
+    verify_bytes: int = 0
+
+
+class _Budget:
+    """Implements `contracts.Budget` for one proposal."""
+
+    __slots__ = ("_control", "_drafted", "_policy", "count")
+
+    def __init__(self, count: int, policy: WindowPolicy, control: Control) -> None:
+        self.count = count
+        self._policy = policy
+        self._control = control
+        self._drafted = 0
+
+    @property
+    def cancelled(self) -> bool:
+        return self._control.cancelled
+
+    def more(self, confidence: float, source: str) -> bool:
+        self._drafted += 1
+        return self._drafted < self.count and self._policy.more(self._drafted, confidence, source)
 
 
 class SpeculativeRun:
@@ -62,34 +114,24 @@ class SpeculativeRun:
         *,
         started: RunStarted,
         prompt_ids: Sequence[int],
-        target: CachedSequence,
-        drafter: Drafter | None,
-        acceptor: Acceptor,
-        processor: Processor,
+        parts: Parts,
         control: Control,
-        text: Text,
-        clock: Clock,
         submitted_ns: int,
-        draft_cached: Callable[[], int] = lambda: 0,
     ) -> None:
         self._started = started
-        self._request: GenerationRequest = started.request
-        self._target = target
-        self._drafter = drafter
-        self._acceptor = acceptor
-        self._processor = processor
+        self._parts = parts
+        self._target = parts.target
+        self._drafter = parts.drafter
+        self._drafter_name = started.drafter or started.request.drafter
         self._control = control
-        self._text = text
-        self._clock = clock
+        self._clock = parts.clock
         self._submitted_ns = submitted_ns
-        self._draft_cached = draft_cached
-        self._ids = list(prompt_ids)
-        self._prompt_length = len(prompt_ids)
+        self._reply = Reply(
+            prompt_ids, parts.text, started.request.sampling, parts.target.model.context_limit
+        )
+        self._ids = self._reply.ids
         self._steps = 0
-        self._detokenizer = Detokenizer(text.decode)
-        self._stops = StopMatcher(self._request.sampling.stop)
-        self._visible = 0
-        self._end: EndReason | None = None
+        self._begun: set[tuple[str, str]] = set()
 
     def events(self) -> Iterator[RunEvent]:
         """The run's story. Always ends in exactly one `RunEnded`, unless the consumer leaves before."""
@@ -97,12 +139,12 @@ class SpeculativeRun:
         yield self._started
         try:
             yield from self._prefill()
-            while self._end is None:
+            while self._reply.end is None:
                 yield from self._verify_step()
         except GenerationFailed as failure:
-            self._end, error = EndReason.FAILED, str(failure)
+            self._reply.end, error = EndReason.FAILED, str(failure)
         except MODEL_FAILURES as failure:
-            self._end, error = EndReason.FAILED, f"The target model failed: {failure}"
+            self._reply.end, error = EndReason.FAILED, f"The target model failed: {failure}"
         finally:
             self._rewind()
         if error:
@@ -114,200 +156,177 @@ class SpeculativeRun:
 
     def _prefill(self) -> Iterator[RunEvent]:
         """Target first, and its first token goes out before the draft reads the prompt."""
-        started_ns = self._now()
+        step = self._begin_step()
         reused = self._target.keep_common_prefix(self._ids, len(self._ids) - 1)
         if self._drafter is not None:
             self._drafter.begin(self._ids)
         missing = self._ids[reused:]
+        read_before = self._target.bytes_read
         yield from self._prefill_chunks(missing)
-        if self._end is not None:
+        if self._reply.end is not None:
             return
-        verify_ns = self._now() - started_ns
-        yield Prefilled("target", len(missing), reused, verify_ns)
+        step.verify_ns = self._now() - step.started_ns
+        step.verify_bytes = self._target.bytes_read - read_before
+        yield Prefilled("target", len(missing), reused, step.verify_ns)
         sampling_ns = self._now()
-        row = self._target_row(self._first_logits, ())
-        token = self._acceptor.draw_target(row, len(self._ids))
-        timings = Timings(started_ns, 0, verify_ns, self._now() - sampling_ns)
-        yield self._commit(timings, 1, Proposal((), ()), Verdict(0, token, ()), {0: row}, TokenKind.TARGET)
+        row = step.rows[0] = self._target_row(self._first_logits, ())
+        verdict = Verdict(0, step.acceptor.draw_target(row, len(self._ids)), ())
+        step.sample_ns = self._now() - sampling_ns
+        yield self._commit(step, verdict, TokenKind.TARGET)
 
     def _prefill_chunks(self, missing: Sequence[int]) -> Iterator[RunEvent]:
-        step = self._target.model.prefill_rows
-        for begin in range(0, len(missing), step):
+        size = self._target.model.prefill_rows
+        for begin in range(0, len(missing), size):
             if self._cancelled():
-                self._end = EndReason.CANCELLED
+                self._reply.end = EndReason.CANCELLED
                 return
-            self._first_logits = self._target.advance(missing[begin : begin + step], rows=1)[0]
-            if len(missing) > step:
-                yield PrefillProgress(min(begin + step, len(missing)), len(missing))
+            self._first_logits = self._target.advance(missing[begin : begin + size], rows=1)[0]
+            if len(missing) > size:
+                yield PrefillProgress(min(begin + size, len(missing)), len(missing))
 
     # -- one verify step ----------------------------------------------------------------------------------------
 
-    def _verify_step(self) -> Iterator[RunEvent]:
+    def _begin_step(self) -> _Step:
+        """The one place where the switches are read, so that a step is of one piece."""
         control = self._control
+        acceptor = self._parts.acceptor(control.acceptor)
+        return _Step(self._now(), control.window, control.speculation, acceptor)
+
+    def _verify_step(self) -> Iterator[RunEvent]:
         if self._cancelled():
-            self._end = EndReason.CANCELLED
+            self._reply.end = EndReason.CANCELLED
             return
-        started_ns = self._now()
-        asked, speculation = control.window, control.speculation
-        window = self._window(asked) if speculation and self._drafter is not None else 1
-        proposal = Proposal((), ())
-        if window > 1:
-            proposal, notices = self._draft(window - 1)
-            yield from notices
+        step = self._begin_step()
+        count = self._plan(step) - 1
+        if count > 0:
+            yield from self._draft(step, count)
         if self._cancelled():
-            self._end = EndReason.CANCELLED
+            self._reply.end = EndReason.CANCELLED
             return
         drafted_ns = self._now()
+        step.draft_ns = drafted_ns - step.started_ns
+        read_before = self._target.bytes_read
+        proposal = step.proposal
         logits = self._target.advance([self._ids[-1], *proposal.ids], rows=len(proposal.ids) + 1)
         verified_ns = self._now()
-        rows: dict[int, Row] = {}
+        step.verify_ns = verified_ns - drafted_ns
+        step.verify_bytes = self._target.bytes_read - read_before
 
         def target_row(index: int) -> Row:
-            if index not in rows:
-                rows[index] = self._target_row(logits[index], proposal.ids[:index])
-            return rows[index]
+            if index not in step.rows:
+                step.rows[index] = self._target_row(logits[index], proposal.ids[:index])
+            return step.rows[index]
 
-        if proposal.ids:
-            verdict = self._acceptor.verify(proposal, target_row, len(self._ids))
-            kind = TokenKind.BONUS if verdict.accepted == len(proposal.ids) else TokenKind.CORRECTION
-        else:
-            verdict = Verdict(0, self._acceptor.draw_target(target_row(0), len(self._ids)), ())
-            kind = TokenKind.TARGET
-        timings = Timings(
-            started_ns, drafted_ns - started_ns, verified_ns - drafted_ns, self._now() - verified_ns
-        )
-        yield self._commit(timings, len(proposal.ids) + 1, proposal, verdict, rows, kind, asked, speculation)
+        verdict, kind = self._accept(step, target_row)
+        step.sample_ns = self._now() - verified_ns
+        committed = self._commit(step, verdict, kind)
+        yield committed
+        outcome = _outcome(committed, proposal)
+        if step.policy is not None:
+            step.policy.observe(outcome)
+        notice = self._parts.after_step(outcome)
+        if notice is not None:
+            yield notice
 
-    def _window(self, asked: int) -> int:
-        """k for this step: what is asked, less what the reply's or the context's end leaves no room for."""
-        left = self._request.sampling.max_tokens - (len(self._ids) - self._prompt_length)
-        room = self._target.model.context_limit - len(self._ids) + 1
-        return max(1, min(asked, left, room))
+    def _plan(self, step: _Step) -> int:
+        """k of this step: the policy's, under what is asked and what the reply's or the context's end leaves room for."""
+        if self._drafter is None or not step.speculation:
+            reason = "speculation is off" if not step.speculation else "there is no drafter"
+            step.choice = WindowChoice(self._control.policy, reason)
+            return 1
+        policy = step.policy = self._parts.policy(self._control.policy)
+        begun = (policy.name, step.acceptor.name)
+        if begun not in self._begun:
+            self._begun.add(begun)
+            policy.begin(self._drafter_name, step.acceptor.name)
+        return policy.plan(min(step.asked, self._reply.room))
 
-    def _draft(self, count: int) -> tuple[Proposal, list[RunEvent]]:
-        """Up to `count` drafts, and the events that go with it. A failing draft ends speculation for this run."""
-        drafter = self._drafter
+    def _accept(self, step: _Step, target_row: TargetRows) -> tuple[Verdict, TokenKind]:
+        drafts = len(step.proposal.ids)
+        if not drafts:
+            token = step.acceptor.draw_target(target_row(0), len(self._ids))
+            return Verdict(0, token, ()), TokenKind.TARGET
+        verdict = step.acceptor.verify(step.proposal, target_row, len(self._ids))
+        return verdict, TokenKind.BONUS if verdict.accepted == drafts else TokenKind.CORRECTION
+
+    def _draft(self, step: _Step, count: int) -> Iterator[RunEvent]:
+        """Up to `count` drafts into `step`. A failing draft ends speculation for this run."""
+        drafter, policy = self._drafter, step.policy
         assert drafter is not None
+        assert policy is not None
+        budget = _Budget(count, policy, self._control)
+        read_before = drafter.bytes_read
         notices: list[RunEvent] = []
-        cancelled = self._cancelled
         try:
             begin_ns = self._now()
-            computed = drafter.catch_up(self._ids, cancelled)
-            if computed and not cancelled():
+            computed = drafter.catch_up(self._ids, self._cancelled)
+            if computed and not budget.cancelled:
                 reused = len(self._ids) - 1 - computed
                 notices.append(Prefilled("draft", computed, reused, self._now() - begin_ns))
-            proposal = Proposal((), ())
-            if not cancelled():
-                proposal = drafter.propose(self._ids, count, cancelled)
-            if not proposal.ids and not cancelled():
+            if not budget.cancelled:
+                step.proposal = drafter.propose(self._ids, budget)
+            if not step.proposal.ids and drafter.exhausted(self._ids):
                 self._drafter = None
                 message = "The draft model's context is full: from here the target answers alone."
                 notices.append(Notice("draft_context_full", message, self._now()))
-            return proposal, notices
         except MODEL_FAILURES as failure:
             # What a model wrote into its KV before it failed is not to be trusted in the next turn either.
             drafter.rewind(0)
             self._drafter = None
+            step.proposal = Proposal()
             message = f"The draft model failed ({failure}): from here the target answers alone."
             notices.append(Notice("draft_failed", message, self._now()))
-            return Proposal((), ()), notices
+        step.draft_bytes = drafter.bytes_read - read_before
+        step.choice = policy.choice()
+        yield from notices
 
     def _cancelled(self) -> bool:
         return self._control.cancelled
 
     def _target_row(self, logits: torch.Tensor, drafts: Sequence[int]) -> Row:
-        if not bool(torch.isfinite(logits.max())):
+        try:
+            return self._parts.processor.row(logits, self._ids, drafts)
+        except NotFinite as error:
             raise GenerationFailed(
-                "The target model gave logits that are not finite.",
+                f"The target model gave {error}.",
                 kept="The reply up to here is kept.",
                 remedy="Its weights may be damaged, or its dtype too narrow.",
-            )
-        return self._processor.row(logits, [*self._ids, *drafts])
+            ) from error
 
     # -- commit -------------------------------------------------------------------------------------------------
 
-    def _commit(
-        self,
-        timings: Timings,
-        window: int,
-        proposal: Proposal,
-        verdict: Verdict,
-        rows: dict[int, Row],
-        final_kind: TokenKind,
-        asked: int | None = None,
-        speculation: bool | None = None,
-    ) -> StepCommitted:
-        """Append what the verdict keeps, up to the end of the reply; the rest of the window is dropped and not counted."""
-        candidates = [(token, TokenKind.ACCEPTED) for token in proposal.ids[: verdict.accepted]]
-        candidates.append((verdict.final_id, final_kind))
-        tokens: list[CommittedToken] = []
-        for index, (token, kind) in enumerate(candidates):
-            draft_prob = float(proposal.rows[index].probs[token]) if index < len(proposal.rows) else None
-            piece = self._detokenizer.push(token)
-            tokens.append(CommittedToken(token, piece, kind, float(rows[index].probs[token]), draft_prob))
-            self._ids.append(token)
-            stopped, self._visible = self._stops.push(piece)
-            self._end = self._end_after(token, stopped)
-            if self._end is not None:
-                break
+    def _commit(self, step: _Step, verdict: Verdict, final: TokenKind) -> StepCommitted:
+        reply, proposal = self._reply, step.proposal
+        if step.choice is None and step.policy is not None:
+            step.choice = step.policy.choice()
+        tokens = reply.append(proposal, verdict, step.rows, final)
         self._rewind()
         accepted = sum(token.kind is TokenKind.ACCEPTED for token in tokens)
         index, self._steps = self._steps, self._steps + 1
-        drafted = self._drafted(proposal, verdict, rows, accepted, len(tokens))
+        drafted = reply.drafted(proposal, verdict, step.rows, accepted, len(tokens))
         ended_ns = self._now()
-        known_ns = timings.draft_ns + timings.verify_ns + timings.sample_ns
+        known_ns = step.draft_ns + step.verify_ns + step.sample_ns
         return StepCommitted(
             index=index,
-            window=window,
-            window_asked=self._control.window if asked is None else asked,
-            speculation=self._control.speculation if speculation is None else speculation,
+            window=len(proposal.ids) + 1,
+            window_asked=step.asked,
+            speculation=step.speculation,
             drafted=drafted,
             tokens=tuple(tokens),
             accepted=accepted,
-            started_ns=timings.started_ns,
+            started_ns=step.started_ns,
             ended_ns=ended_ns,
-            draft_ns=timings.draft_ns,
-            verify_ns=timings.verify_ns,
-            sample_ns=timings.sample_ns,
-            host_ns=ended_ns - timings.started_ns - known_ns,
-            visible_chars=self._visible,
+            draft_ns=step.draft_ns,
+            verify_ns=step.verify_ns,
+            sample_ns=step.sample_ns,
+            host_ns=ended_ns - step.started_ns - known_ns,
+            visible_chars=reply.visible,
             residual_fallbacks=verdict.residual_fallbacks,
+            choice=step.choice,
+            draft_bytes=step.draft_bytes,
+            verify_bytes=step.verify_bytes,
+            acceptor=step.acceptor.name,
         )
-
-    def _end_after(self, token: int, stopped: bool) -> EndReason | None:
-        if token in self._text.eos_ids:
-            return EndReason.END_OF_TEXT
-        if stopped:
-            return EndReason.STOP_STRING
-        if len(self._ids) - self._prompt_length >= self._request.sampling.max_tokens:
-            return EndReason.MAX_TOKENS
-        if len(self._ids) > self._target.model.context_limit:
-            return EndReason.CONTEXT_FULL
-        return None
-
-    def _drafted(
-        self, proposal: Proposal, verdict: Verdict, rows: dict[int, Row], accepted: int, committed: int
-    ) -> tuple[DraftedToken, ...]:
-        result: list[DraftedToken] = []
-        for index, (token, row) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
-            if index < accepted:
-                outcome = DraftOutcome.ACCEPTED
-            elif index == verdict.accepted and index < committed:
-                outcome = DraftOutcome.REJECTED
-            else:
-                outcome = DraftOutcome.UNTESTED
-            tested = outcome is not DraftOutcome.UNTESTED
-            result.append(
-                DraftedToken(
-                    id=token,
-                    text=self._text.piece(token),
-                    draft_prob=float(row.probs[token]),
-                    target_prob=float(rows[index].probs[token]) if tested else None,
-                    draw=verdict.draws[index] if tested else None,
-                    outcome=outcome,
-                )
-            )
-        return tuple(result)
 
     def _rewind(self) -> None:
         """Caches keep the committed tokens less the pending one, on every way out."""
@@ -316,22 +335,31 @@ class SpeculativeRun:
             self._drafter.rewind(len(self._ids) - 1)
 
     def _ended(self, error: str) -> RunEnded:
-        tail = self._detokenizer.finish()
-        if self._end is EndReason.STOP_STRING:
-            visible = self._visible
-        else:
-            # Held text that only might have become a stop string is part of the reply after all.
-            visible = self._detokenizer.emitted + len(tail)
-        assert self._end is not None
+        tail = self._reply.finish()
+        assert self._reply.end is not None
         return RunEnded(
-            reason=self._end,
+            reason=self._reply.end,
             ended_ns=self._now(),
             tail_text=tail,
-            visible_chars=visible,
+            visible_chars=self._reply.visible,
             target_cached=self._target.length,
-            draft_cached=self._draft_cached(),
+            draft_cached=self._parts.draft_cached(),
             error=error,
         )
 
     def _now(self) -> int:
         return self._clock.now_ns() - self._submitted_ns
+
+
+def _outcome(step: StepCommitted, proposal: Proposal) -> StepOutcome:
+    tested = sum(draft.outcome is not DraftOutcome.UNTESTED for draft in step.drafted)
+    return StepOutcome(
+        window=step.window,
+        sources=proposal.sources,
+        confidences=proposal.confidences,
+        accepted=step.accepted,
+        tested=tested,
+        draft_ns=step.draft_ns,
+        verify_ns=step.verify_ns,
+        other_ns=step.sample_ns + step.host_ns,
+    )

@@ -1,6 +1,6 @@
 """Logits → the distribution that tokens are drawn from. Draft and target logits pass the same processor.
 
-Order (that of the Hugging Face processors): repetition penalty, temperature, top-k, top-p, min-p. Every row is processed
+Order (that of the Hugging Face processors): penalties and bias, temperature, top-k, top-p, min-p. Every row is processed
 by itself, so that its bits do not depend on its neighbours in the window.
 """
 
@@ -8,87 +8,95 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from chatapp.domain.request import SamplingSettings
-from chatapp.engine.contracts import Row
+from chatapp.engine.distribution import Floats, GreedyRow, Ids, Row
+from chatapp.engine.penalties import Penalties
 
-SPARSE_CANDIDATES = 128
-"""Top-p looks at this many largest logits first; only when their mass falls short is the whole row sorted."""
 SMALLEST_TEMPERATURE = 1e-30
 """Below it logits would overflow float32 to infinity, and then to NaN; the distribution is one-hot long before."""
+CUTS = (2.0**-6, 2.0**-10, 2.0**-14)
+"""Top-p looks at ids of at least this share of the largest probability first, then at more, at last at every id."""
+
+
+class NotFinite(ValueError):
+    """A model gave logits that are not finite."""
 
 
 class Processor:
     """The processed distribution of one run's settings."""
 
-    def __init__(self, settings: SamplingSettings) -> None:
+    def __init__(self, settings: SamplingSettings, prompt_length: int = 0) -> None:
+        """`prompt_length` ids of every context are the prompt: presence and frequency penalties leave them out."""
         self._settings = settings
         self._temperature = max(settings.temperature, SMALLEST_TEMPERATURE)
+        self._penalties = Penalties(settings, prompt_length)
+        whole = settings.top_k == 0 and settings.top_p >= 1.0 and settings.min_p == 0.0
+        self._truncates = not whole
 
-    def row(self, logits: torch.Tensor, context: Sequence[int]) -> Row:
-        """Process one row `[V]`; `context` is every id before this position (prompt, reply and the drafts before it).
+    def row(self, logits: torch.Tensor, context: Sequence[int], drafts: Sequence[int] = ()) -> Row:
+        """Process one row `[V]`; `context` and then `drafts` are every id before this position.
 
-        Half precision is widened to float32 first; float64 stays.
+        Half precision is widened to float32 first; float64 stays. Raises `NotFinite`.
         """
-        scores = logits if logits.dtype == torch.float64 else logits.float()
-        if self._settings.repetition_penalty != 1.0:
-            scores = penalise_repetition(scores, context, self._settings.repetition_penalty)
+        wide = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+        scores: Floats = self._penalties.applied(wide.numpy(), context, drafts)
+        best = int(scores.argmax())  # numpy's argmax stops at the first NaN
+        if not np.isfinite(scores[best]):
+            raise NotFinite("logits that are not finite")
         if self._settings.greedy:
-            return Row(scores, torch.softmax(scores, dim=-1))
-        return Row(scores, self._truncated(scores / self._temperature))
-
-    def _truncated(self, scaled: torch.Tensor) -> torch.Tensor:
-        settings = self._settings
-        size = scaled.shape[-1]
-        neutral_k = settings.top_k == 0 or settings.top_k >= size
-        if neutral_k and settings.top_p >= 1.0 and settings.min_p == 0.0:
-            return torch.softmax(scaled, dim=-1)
-        if not neutral_k:
-            return _dense(*_nucleus(*_top(scaled, settings.top_k), settings), like=scaled)
-        values, ids = _top(scaled, min(SPARSE_CANDIDATES, size))
-        log_total = torch.logsumexp(scaled, dim=-1)
-        mass = float(torch.exp(values - log_total).sum())
-        smallest = float(torch.exp(values[-1] - values[0]))
-        reaches_p = mass >= settings.top_p
-        reaches_min_p = settings.min_p > 0.0 and smallest < settings.min_p
-        if not (reaches_p or reaches_min_p) and values.shape[-1] < size:
-            values, ids = _top(scaled, size)
-        return _dense(*_nucleus(values, ids, settings, log_total), like=scaled)
+            return GreedyRow(best, scores)
+        # The largest is taken off before the division: a tiny temperature cannot overflow.
+        weights = np.exp((scores - scores[best]) / scores.dtype.type(self._temperature))
+        if not self._truncates:
+            return Row(best, normalised(weights))
+        ids = nucleus(weights, self._settings)
+        return Row(best, normalised(weights[ids]), ids, len(scores))
 
 
-def penalise_repetition(scores: torch.Tensor, context: Sequence[int], penalty: float) -> torch.Tensor:
-    """Divide positive and multiply negative logits of ids seen before (Keskar et al. 2019, CTRL, as Hugging Face does)."""
-    seen = torch.tensor(sorted(set(context)), dtype=torch.long)
-    seen = seen[seen < scores.shape[-1]]
-    values = scores[seen]
-    result = scores.clone()
-    result[seen] = torch.where(values < 0, values * penalty, values / penalty)
+def normalised(weights: Floats) -> Floats:
+    result: Floats = weights / weights.sum(dtype=np.float64).astype(weights.dtype)
     return result
 
 
-def _top(scaled: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    values, ids = torch.topk(scaled, count, sorted=True)
-    return values, ids
-
-
-def _nucleus(
-    values: torch.Tensor, ids: torch.Tensor, settings: SamplingSettings, log_total: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut descending `values` to top-p (of the mass e^log_total, their own if None) and min-p; returns weights and ids."""
-    total = torch.logsumexp(values, dim=-1) if log_total is None else log_total
-    weights = torch.exp(values - total)
-    keep = torch.ones_like(weights, dtype=torch.bool)
-    if settings.top_p < 1.0:
-        # A token stays while the mass in front of it is below top_p: the smallest set that reaches it.
-        keep &= (torch.cumsum(weights, dim=-1) - weights) < settings.top_p
+def nucleus(weights: Floats, settings: SamplingSettings) -> Ids:
+    """The ids that top-k, top-p (of what top-k leaves) and min-p keep, ascending. `weights` `[V]` are the exponentials of
+    scaled logits, the largest 1."""
+    ids: Ids | None = None
+    if 0 < settings.top_k < len(weights):
+        ids = largest(weights, settings.top_k)
+        weights = weights[ids]
+    kept = smallest_set(weights, settings.top_p) if settings.top_p < 1.0 else None
     if settings.min_p > 0.0:
-        keep &= weights >= settings.min_p * weights[0]
-    keep[0] = True
-    return weights * keep, ids
+        likely = np.flatnonzero(weights >= settings.min_p)
+        kept = likely if kept is None else kept[weights[kept] >= settings.min_p]
+    if kept is None:
+        return ids if ids is not None else np.arange(len(weights))
+    return kept if ids is None else ids[kept]
 
 
-def _dense(weights: torch.Tensor, ids: torch.Tensor, *, like: torch.Tensor) -> torch.Tensor:
-    probs = torch.zeros_like(like)
-    probs[ids] = weights / weights.sum()
-    return probs
+def largest(weights: Floats, count: int) -> Ids:
+    """The `count` largest, ascending ids; at a tie the lower ids."""
+    border = np.partition(weights, len(weights) - count)[len(weights) - count]
+    above = np.flatnonzero(weights > border)
+    tied = np.flatnonzero(weights == border)[: count - len(above)]
+    return np.sort(np.concatenate([above, tied]))
+
+
+def smallest_set(weights: Floats, top_p: float) -> Ids:
+    """The fewest ids, largest first, whose mass reaches `top_p` of the whole, ascending."""
+    enough = top_p * float(weights.sum(dtype=np.float64))
+    for cut in CUTS:
+        candidates = np.flatnonzero(weights >= cut)
+        chosen = weights[candidates]
+        if float(chosen.sum(dtype=np.float64)) >= enough:
+            break
+    else:
+        candidates, chosen = np.arange(len(weights)), weights
+    order = np.argsort(-chosen, kind="stable")
+    mass = np.cumsum(chosen[order], dtype=np.float64)
+    # A token stays while the mass in front of it is below top_p: the smallest set that reaches it.
+    count = 1 + int(np.searchsorted(mass[:-1], enough, side="left"))
+    return np.sort(candidates[order[:count]])

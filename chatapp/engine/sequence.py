@@ -17,6 +17,8 @@ class CachedSequence:
         """`vocabulary` cuts the logits to the ids that target and draft share (checkpoints pad theirs differently)."""
         self.model = model
         self.ids: list[int] = []
+        self.bytes_read = 0
+        """What all passes so far had to read from memory at least."""
         self._vocabulary = vocabulary or model.vocabulary
 
     @property
@@ -26,6 +28,7 @@ class CachedSequence:
     def advance(self, ids: Sequence[int], rows: int) -> torch.Tensor:
         """Append `ids`; logits of the last `rows`, `[rows, V]`. On an exception the length is unchanged."""
         logits = self.model.forward(ids, self.length, rows)
+        self.bytes_read += self.model.traffic(len(ids), self.length)
         self.ids.extend(ids)
         return logits[:, : self._vocabulary]
 

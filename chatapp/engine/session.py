@@ -27,15 +27,14 @@ from chatapp.domain.errors import (
 from chatapp.domain.events import Environment, RunEvent, RunStarted
 from chatapp.domain.ports import EngineCapabilities, LoadProgress, PairInfo, PairLocation
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest
-from chatapp.engine.acceptors import DESCRIPTIONS, make_acceptor
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.loading import check_config, default_device, load_model
 from chatapp.engine.clock import MonotonicClock
-from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter
-from chatapp.engine.drafters.model import ModelDrafter
-from chatapp.engine.loop import SpeculativeRun, Text
+from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter, WindowPolicy
+from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.prompt import Prompt, require_same_vocabulary
 from chatapp.engine.randomness import Streams
+from chatapp.engine.registry import ACCEPTORS, DRAFTERS, POLICIES, DraftingContext, RunAcceptors, chosen
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
 
@@ -71,6 +70,7 @@ class Engine:
         self._threads = threads
         self._device = device
         self._pair: LoadedPair | None = None
+        self._policies: dict[tuple[str, str], WindowPolicy] = {}
 
     @property
     def pair(self) -> LoadedPair:
@@ -101,6 +101,7 @@ class Engine:
             draft = load_model(draft_files, device)
             require_all_ids(prompt, target, draft)
         self._pair = assemble(location, target, draft, prompt, device)
+        self._policies.clear()
         on_progress(LoadProgress(1.0, "Ready"))
         return self._pair.info
 
@@ -108,9 +109,9 @@ class Engine:
         """Template and check a request. Raises `RequestError`; nothing is computed yet and no cache is touched."""
         submitted_ns = self._clock.now_ns()
         pair = self.pair
-        make_acceptor(request.acceptor, request.sampling.greedy, Streams(0))
-        if request.drafter != "model":
-            raise InvalidSetting("drafter", f"There is no drafter {request.drafter!r}.")
+        chosen(ACCEPTORS, "acceptor", request.acceptor)
+        chosen(DRAFTERS, "drafter", request.drafter)
+        chosen(POLICIES, "policy", request.policy)
         ids = pair.prompt.encode(request.messages)
         if not ids:
             raise EmptyPrompt("There is nothing to send: the prompt has no tokens.")
@@ -127,12 +128,10 @@ class Engine:
     def run(self, prepared: PreparedRun, control: Control) -> Iterator[RunEvent]:
         """The events of one reply."""
         pair, request = self.pair, prepared.request
-        streams = Streams(request.sampling.seed)
-        acceptor = make_acceptor(request.acceptor, request.sampling.greedy, streams)
-        processor = Processor(request.sampling)
-        drafter: Drafter | None = None
-        if pair.draft is not None:
-            drafter = ModelDrafter(pair.draft, processor, acceptor, pair.prompt.eos_ids)
+        acceptors = RunAcceptors(Streams(request.sampling.seed), greedy=request.sampling.greedy)
+        acceptor = acceptors(control.acceptor)
+        processor = Processor(request.sampling, len(prepared.prompt_ids))
+        drafter = self._drafter(request.drafter, processor, acceptors)
         started = RunStarted(
             run_id=str(uuid.uuid4()),
             started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
@@ -141,21 +140,44 @@ class Engine:
             lossless=acceptor.lossless,
             environment=replace(pair.info.environment, threads=torch.get_num_threads()),
             prompt_tokens=len(prepared.prompt_ids),
+            drafter=request.drafter if drafter is not None else "none",
+            policy=request.policy,
         )
         draft = pair.draft
         return SpeculativeRun(
             started=started,
             prompt_ids=prepared.prompt_ids,
-            target=pair.target,
-            drafter=drafter,
-            acceptor=acceptor,
-            processor=processor,
+            parts=Parts(
+                target=pair.target,
+                drafter=drafter,
+                acceptor=acceptors,
+                policy=lambda name: self._policy(name, request.drafter),
+                processor=processor,
+                text=Text(pair.prompt.decode, pair.prompt.piece, pair.prompt.eos_ids),
+                clock=self._clock,
+                draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
+            ),
             control=control,
-            text=Text(pair.prompt.decode, pair.prompt.piece, pair.prompt.eos_ids),
-            clock=self._clock,
             submitted_ns=prepared.submitted_ns,
-            draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
         ).events()
+
+    def _drafter(self, name: str, processor: Processor, acceptors: RunAcceptors) -> Drafter | None:
+        """None where the drafter needs a draft model and the pair has none."""
+        pair, part = self.pair, DRAFTERS[name]
+        if part.needs_draft and pair.draft is None:
+            return None
+        vocabulary = pair.info.environment.vocabulary
+        return part.make(
+            DraftingContext(pair.draft, processor, acceptors.current, pair.prompt.eos_ids, vocabulary)
+        )
+
+    def _policy(self, name: str, drafter: str) -> WindowPolicy:
+        """One instance per policy and drafter for as long as the pair is loaded: what it learnt serves the next reply. A name
+        that is not known, in mid-run, means `fixed`."""
+        part = POLICIES.get(name) or POLICIES["fixed"]
+        if (name, drafter) not in self._policies:
+            self._policies[name, drafter] = part.make()
+        return self._policies[name, drafter]
 
     def forget(self) -> None:
         """Drop all KV (a benchmark's cold start)."""
@@ -183,9 +205,13 @@ def assemble(
     )
     capabilities = EngineCapabilities(
         windows=tuple(range(1, MAX_WINDOW + 1)) if draft is not None else (1,),
-        acceptors=DESCRIPTIONS,
+        acceptors=tuple((part.name, part.lossless, part.description) for part in ACCEPTORS.values()),
         context_limit=target.context_limit,
         can_speculate=draft is not None,
+        drafters=tuple(
+            (part.name, part.description) for part in DRAFTERS.values() if draft or not part.needs_draft
+        ),
+        policies=tuple((part.name, part.description) for part in POLICIES.values()),
     )
     info = PairInfo(location, environment, capabilities)
     return LoadedPair(

@@ -47,6 +47,12 @@ class EngineRun:
     def set_speculation(self, on: bool) -> None:
         self._control.set_speculation(on)
 
+    def set_acceptor(self, name: str) -> None:
+        self._control.set_acceptor(name)
+
+    def set_policy(self, name: str) -> None:
+        self._control.set_policy(name)
+
     def cancel(self) -> None:
         self._control.cancel()
 
@@ -107,7 +113,7 @@ class EngineClient:
             raise EngineNotReady(what, remedy="Wait until loading has finished.")
         from chatapp.engine.control import RunControl
 
-        control = RunControl(request.window, request.speculation)
+        control = RunControl.of(request)
         run = self._run = EngineRun(control, loop)
 
         def prepare() -> PreparedRun:

@@ -43,7 +43,7 @@ def engine() -> Engine:
 
 def reply(engine: Engine, request: GenerationRequest, control: Control | None = None) -> list[RunEvent]:
     return list(
-        engine.run(engine.prepare(request), control or RunControl(request.window, request.speculation))
+        engine.run(engine.prepare(request), control or RunControl.of(request))
     )
 
 

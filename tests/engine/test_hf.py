@@ -85,7 +85,7 @@ def opened(target: Path, draft: Path | None) -> Engine:
 
 
 def reply(engine: Engine, asked: GenerationRequest) -> list[RunEvent]:
-    control = RunControl(asked.window, asked.speculation)
+    control = RunControl.of(asked)
     return list(engine.run(engine.prepare(asked), control))
 
 

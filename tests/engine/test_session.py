@@ -66,7 +66,7 @@ def ask(
 
 
 def reply(engine: Engine, asked: GenerationRequest) -> list[RunEvent]:
-    return list(engine.run(engine.prepare(asked), RunControl(asked.window, asked.speculation)))
+    return list(engine.run(engine.prepare(asked), RunControl.of(asked)))
 
 
 def test_a_pair_loads_and_says_what_it_is(saved: Path) -> None:

@@ -15,22 +15,23 @@ import torch
 from chatapp.domain.events import EndReason, Prefilled, RunEnded, RunEvent, RunStarted, StepCommitted
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.domain.tokens import CommittedToken, DraftOutcome, TokenKind
-from chatapp.engine.acceptors import make_acceptor
 from chatapp.engine.backends.toy import ToyModel
-from chatapp.engine.contracts import Acceptor, Control, Drafter
+from chatapp.engine.contracts import Acceptor, Control, Drafter, WindowPolicy
 from chatapp.engine.control import RunControl
 from chatapp.engine.drafters.model import ModelDrafter
-from chatapp.engine.loop import SpeculativeRun, Text
+from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.randomness import Streams
+from chatapp.engine.registry import RunAcceptors
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
+from chatapp.engine.windows.fixed import FixedWindow
 from tests.helpers.records import environment
 
 PROMPT = (0, 1, 2)
 NEUTRAL = SamplingSettings(temperature=1.0, top_p=1.0, max_tokens=40)
 GREEDY = SamplingSettings(temperature=0.0, max_tokens=40)
 AcceptorFactory = Callable[[Streams], Acceptor]
-DrafterFactory = Callable[[CachedSequence, Processor, Acceptor], Drafter]
+DrafterFactory = Callable[[CachedSequence, Processor, Callable[[], Acceptor]], Drafter]
 
 
 def letters(ids: Sequence[int]) -> str:
@@ -54,7 +55,11 @@ class TickClock:
 class Schedule:
     """Implements `Control`: one `(k, speculation)` per look at the switches, over and over."""
 
-    def __init__(self, steps: Sequence[tuple[int, bool]]) -> None:
+    def __init__(
+        self, steps: Sequence[tuple[int, bool]], acceptor: str = "rejection", policy: str = "fixed"
+    ) -> None:
+        self.acceptor = acceptor
+        self.policy = policy
         self._steps = tuple(steps)
         self.looks = 0
         self.cancelled = False
@@ -75,6 +80,8 @@ class CancelAtCall:
     def __init__(self, window: int, counted: Callable[[], int], calls: int) -> None:
         self.window = window
         self.speculation = True
+        self.acceptor = "rejection"
+        self.policy = "fixed"
         self._counted = counted
         self._calls = calls
 
@@ -136,14 +143,23 @@ class Rig:
         control: Control | None = None,
         eos: Sequence[int] = (),
         drafter: DrafterFactory = ModelDrafter,
+        policy: WindowPolicy | None = None,
     ) -> SpeculativeRun:
+        """`acceptor` as a name can change with `control.acceptor`; as a factory it is the only rule."""
         streams = Streams(sampling.seed)
-        rule = (
-            make_acceptor(acceptor, sampling.greedy, streams)
-            if isinstance(acceptor, str)
-            else acceptor(streams)
-        )
-        processor = Processor(sampling)
+        acceptors = RunAcceptors(streams, greedy=sampling.greedy)
+        if isinstance(acceptor, str):
+            control = control or RunControl(window, speculation, acceptor)
+            rule = acceptors(acceptor)
+            rules: Callable[[str], Acceptor] = (
+                acceptors if isinstance(control, RunControl) else lambda _: rule
+            )
+            current = acceptors.current
+        else:
+            rule = made = acceptor(streams)
+            rules, current = (lambda _: made), (lambda: made)
+        chosen_policy = policy or FixedWindow()
+        processor = Processor(sampling, len(prompt))
         draft = self.draft
         request = GenerationRequest(
             (Message(Role.USER, "toy"),), sampling=sampling, window=window, speculation=speculation
@@ -154,15 +170,18 @@ class Rig:
         return SpeculativeRun(
             started=started,
             prompt_ids=prompt,
-            target=self.target,
-            drafter=drafter(draft, processor, rule) if draft is not None else None,
-            acceptor=rule,
-            processor=processor,
+            parts=Parts(
+                target=self.target,
+                drafter=drafter(draft, processor, current) if draft is not None else None,
+                acceptor=rules,
+                policy=lambda _: chosen_policy,
+                processor=processor,
+                text=Text(letters, lambda token: letters([token]), frozenset(eos)),
+                clock=TickClock(),
+                draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
+            ),
             control=control or RunControl(window, speculation),
-            text=Text(letters, lambda token: letters([token]), frozenset(eos)),
-            clock=TickClock(),
             submitted_ns=1_000,
-            draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
         )
 
 

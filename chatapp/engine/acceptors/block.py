@@ -11,11 +11,11 @@ Lossless like rejection, and never keeps fewer tokens in expectation: an unlucky
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 
 from chatapp.engine.acceptors.independent import IndependentDraws
 from chatapp.engine.contracts import Proposal, TargetRows, Verdict
-from chatapp.engine.randomness import draw
+from chatapp.engine.distribution import draw_residual, residual
 
 
 class BlockAcceptor(IndependentDraws):
@@ -33,10 +33,8 @@ class BlockAcceptor(IndependentDraws):
                 break
         if kept == count:
             return Verdict(count, self.draw_target(target_rows(count), position + count), draws)
-        target_probs = target_rows(kept).probs
-        residual = block_residual(weights[kept], target_probs, proposal.rows[kept].probs)
-        fell_back = float(residual.sum()) <= torch.finfo(residual.dtype).eps
-        final = draw(target_probs if fell_back else residual, self._streams.target.random())
+        uniform = self._streams.target.random()
+        final, fell_back = draw_residual(target_rows(kept), proposal.rows[kept], uniform, weights[kept])
         return Verdict(kept, final, draws, int(fell_back))
 
 
@@ -44,7 +42,7 @@ def prefix_weights(proposal: Proposal, target_rows: TargetRows) -> list[float]:
     """p_0 … p_g: how well target covers draft along the window, never above 1."""
     weights = [1.0]
     for index, (token, draft_row) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
-        ratio = float(target_rows(index).probs[token]) / float(draft_row.probs[token])
+        ratio = target_rows(index).prob(token) / draft_row.prob(token)
         weights.append(min(1.0, weights[-1] * ratio))
     return weights
 
@@ -53,11 +51,5 @@ def passes(uniform: float, length: int, weight: float, proposal: Proposal, targe
     """Test `length` of the window; strict, so that a prefix of weight 0 never passes."""
     if length == len(proposal.ids):
         return uniform < weight
-    residual = block_residual(weight, target_rows(length).probs, proposal.rows[length].probs)
-    mass = float(residual.sum())
+    mass = float(residual(target_rows(length), proposal.rows[length], weight).sum(dtype=np.float64))
     return uniform * (mass + 1.0 - weight) < mass
-
-
-def block_residual(weight: float, target_probs: torch.Tensor, draft_probs: torch.Tensor) -> torch.Tensor:
-    """max(p · target − draft, 0), `[V]`, not normalised."""
-    return torch.clamp(target_probs * weight - draft_probs, min=0)

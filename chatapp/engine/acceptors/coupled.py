@@ -9,9 +9,8 @@ the same for every k, every draft, and with speculation off. It costs a few poin
 
 from __future__ import annotations
 
-import torch
-
-from chatapp.engine.contracts import Proposal, Row, TargetRows, Verdict
+from chatapp.engine.contracts import Proposal, TargetRows, Verdict
+from chatapp.engine.distribution import Row
 from chatapp.engine.randomness import Streams
 
 
@@ -23,7 +22,8 @@ class CoupledAcceptor:
         self._streams = streams
 
     def _choose(self, row: Row, position: int) -> int:
-        return int(torch.argmax(row.probs / self._streams.exponential(position, row.probs)))
+        place = int((row.probs / self._streams.exponential(position, row.ids, row.size)).argmax())
+        return place if row.ids is None else int(row.ids[place])
 
     def draw_draft(self, row: Row, position: int) -> int:
         return self._choose(row, position)

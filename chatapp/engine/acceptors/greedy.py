@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
-from chatapp.engine.contracts import Proposal, Row, TargetRows, Verdict
+from chatapp.engine.contracts import Proposal, TargetRows, Verdict
+from chatapp.engine.distribution import Row
 from chatapp.engine.randomness import Streams
 
 
@@ -16,8 +15,8 @@ class GreedyAcceptor:
         del streams  # nothing is random here
 
     def _choose(self, row: Row) -> int:
-        # On the scores: rounding in softmax can tie two tokens that the logits still tell apart.
-        return int(torch.argmax(row.scores))
+        # The best score, not the best probability: rounding can tie two tokens that the logits still tell apart.
+        return row.best
 
     def draw_draft(self, row: Row, position: int) -> int:  # noqa: ARG002 - the contract's signature
         return self._choose(row)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chatapp.engine.contracts import Row
-from chatapp.engine.randomness import Streams, draw
+from chatapp.engine.distribution import Row
+from chatapp.engine.randomness import Streams
 
 
 class IndependentDraws:
@@ -13,7 +13,7 @@ class IndependentDraws:
         self._streams = streams
 
     def draw_draft(self, row: Row, position: int) -> int:  # noqa: ARG002 - the contract's signature; no positional noise here
-        return draw(row.probs, self._streams.draft.random())
+        return row.draw(self._streams.draft.random())
 
     def draw_target(self, row: Row, position: int) -> int:  # noqa: ARG002 - as above
-        return draw(row.probs, self._streams.target.random())
+        return row.draw(self._streams.target.random())

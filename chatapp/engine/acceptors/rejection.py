@@ -8,11 +8,9 @@ The sum over both ways is target(x): the output's distribution is the target's, 
 
 from __future__ import annotations
 
-import torch
-
 from chatapp.engine.acceptors.independent import IndependentDraws
 from chatapp.engine.contracts import Proposal, TargetRows, Verdict
-from chatapp.engine.randomness import draw
+from chatapp.engine.distribution import draw_residual
 
 
 class RejectionAcceptor(IndependentDraws):
@@ -22,13 +20,12 @@ class RejectionAcceptor(IndependentDraws):
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         draws: list[float | None] = []
         for index, (token, draft_row) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
-            target_probs = target_rows(index).probs
+            target_row = target_rows(index)
             uniform = self._streams.accept.random()
             draws.append(uniform)
-            if accepts(uniform, float(target_probs[token]), float(draft_row.probs[token])):
+            if accepts(uniform, target_row.prob(token), draft_row.prob(token)):
                 continue
-            residual, fell_back = residual_probs(target_probs, draft_row.probs)
-            final = draw(residual, self._streams.target.random())
+            final, fell_back = draw_residual(target_row, draft_row, self._streams.target.random())
             return Verdict(index, final, tuple(draws), int(fell_back))
         count = len(proposal.ids)
         return Verdict(count, self.draw_target(target_rows(count), position + count), tuple(draws))
@@ -37,12 +34,3 @@ class RejectionAcceptor(IndependentDraws):
 def accepts(uniform: float, target_prob: float, draft_prob: float) -> bool:
     """uniform < target / draft, without the division; strict, so that a token of target probability 0 never passes."""
     return uniform * draft_prob < target_prob
-
-
-def residual_probs(target_probs: torch.Tensor, draft_probs: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """Normalised max(target − draft, 0), `[V]`; the target itself (and True) where rounding left no mass to normalise."""
-    residual = torch.clamp(target_probs - draft_probs, min=0)
-    mass = float(residual.sum())
-    if mass <= torch.finfo(residual.dtype).eps:
-        return target_probs, True
-    return residual / mass, False

@@ -29,6 +29,7 @@ class TransformersModel:
         self.context_limit = context_limit
         self._model = model
         self._cache = _empty_cache()
+        self._weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
         parameters = inspect.signature(model.forward).parameters
         # The argument was renamed in transformers 4.48.
         names = ("logits_to_keep", "num_logits_to_keep")
@@ -95,6 +96,9 @@ class TransformersModel:
             )
         if float((first - again).abs().max()) > REWIND_TOLERANCE * float(first.abs().max()):
             raise UnsupportedModel(f"{what}.", remedy=remedy)
+
+    def traffic(self, count: int, start: int) -> int:  # noqa: ARG002 - the contract's signature
+        return self._weight_bytes
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:

@@ -110,6 +110,9 @@ class LlamaModel:
                 return self._forward(ids, start, rows)
         return self._padded(ids, start, rows)
 
+    def traffic(self, count: int, start: int) -> int:
+        return 0
+
     def _padded(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
         """Passes of exactly `PADDED_ROWS` rows, filled up with junk rows that have no place in the cache."""
         results = []

@@ -44,6 +44,10 @@ class ToyModel:
         self.calls: list[tuple[int, int]] = []
         """`(start, number of ids)` of every forward: what tests count."""
 
+    def traffic(self, count: int, start: int) -> int:  # noqa: ARG002 - the contract's signature
+        """A table reads nothing worth counting."""
+        return 0
+
     def logits_after(self, ids: Sequence[int]) -> torch.Tensor:
         """`[V] float64`: the table's row for this prefix."""
         key = tuple(ids[-self._order :])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
-
-from chatapp.engine.contracts import Acceptor, Proposal, Row
-from chatapp.engine.sampling import Processor
+from chatapp.engine.contracts import Acceptor, Budget, Proposal
+from chatapp.engine.distribution import Row
+from chatapp.engine.sampling import NotFinite, Processor
 from chatapp.engine.sequence import CachedSequence
+
+SOURCE = "model"
 
 
 class DraftFailed(RuntimeError):
@@ -26,49 +27,59 @@ class ModelDrafter:
         self,
         sequence: CachedSequence,
         processor: Processor,
-        acceptor: Acceptor,
+        acceptor: Callable[[], Acceptor],
         ends: frozenset[int] = frozenset(),
     ) -> None:
+        """`acceptor` gives the rule of the step at hand: it draws the draft's tokens too."""
         self._ends = ends
         self._sequence = sequence
         self._processor = processor
         self._acceptor = acceptor
+
+    @property
+    def bytes_read(self) -> int:
+        return self._sequence.bytes_read
 
     def begin(self, prompt: list[int]) -> None:
         self._sequence.keep_common_prefix(prompt, len(prompt) - 1)
 
     def catch_up(self, prefix: list[int], cancelled: Callable[[], bool]) -> int:
         start = self._sequence.keep_common_prefix(prefix, len(prefix) - 1)
-        if len(prefix) > self._sequence.model.context_limit:
+        if self.exhausted(prefix):
             return 0  # there is no room for a proposal, so `propose` will give none
         missing = prefix[start:-1]
         if len(missing) > 1:
             self._sequence.feed(missing, cancelled)
         return self._sequence.length - start
 
-    def propose(self, prefix: Sequence[int], count: int, cancelled: Callable[[], bool]) -> Proposal:
+    def propose(self, prefix: Sequence[int], budget: Budget) -> Proposal:
         """The pending token, and the accepted draft that the draft model still lacks after a full window, are fed in the
         first call; the last proposal is not fed at all, since it may never be needed."""
         room = self._sequence.model.context_limit - len(prefix) + 1
+        acceptor = self._acceptor()
         ids: list[int] = []
         rows: list[Row] = []
-        context = list(prefix)
+        confidences: list[float] = []
         feed: Sequence[int] = prefix[self._sequence.length :]
-        for _ in range(min(count, room)):
-            if cancelled():
+        for _ in range(min(budget.count, room)):
+            if budget.cancelled:
                 break
             logits = self._sequence.advance(feed, rows=1)[0]
-            if not bool(torch.isfinite(logits.max())):
-                raise DraftFailed("the draft model gave logits that are not finite")
-            row = self._processor.row(logits, context)
-            token = self._acceptor.draw_draft(row, len(context))
+            try:
+                row = self._processor.row(logits, prefix, ids)
+            except NotFinite as error:
+                raise DraftFailed(f"the draft model gave {error}") from error
+            token = acceptor.draw_draft(row, len(prefix) + len(ids))
             ids.append(token)
             rows.append(row)
-            context.append(token)
-            if token in self._ends:
+            confidences.append(row.prob(token))
+            if token in self._ends or not budget.more(confidences[-1], SOURCE):
                 break
             feed = (token,)
-        return Proposal(tuple(ids), tuple(rows))
+        return Proposal(tuple(ids), tuple(rows), (SOURCE,) * len(ids), tuple(confidences))
+
+    def exhausted(self, prefix: Sequence[int]) -> bool:
+        return len(prefix) > self._sequence.model.context_limit
 
     def rewind(self, length: int) -> None:
         self._sequence.rewind(length)

@@ -1,0 +1,1 @@
+"""Window policies: who decides how many tokens the next verify step holds."""
