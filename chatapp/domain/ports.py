@@ -18,11 +18,17 @@ from chatapp.domain.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class PairLocation:
-    """Where a pair lives: two Hugging Face directories; `draft` None means target only."""
+    """Where a pair lives: two Hugging Face directories; `draft` None means target only.
+
+    `target_weights` and `draft_weights` say in which numbers they run: `auto` (the checkpoint's own, as far as the device can)
+    or `int8` (smaller and faster; an int8 target is another model than its checkpoint, and is named so).
+    """
 
     name: str
     target: Path
     draft: Path | None
+    target_weights: str = "auto"
+    draft_weights: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,8 +63,8 @@ class Parts:
     text: Text
     clock: Clock
     draft_cached: Callable[[], int] = lambda: 0
-    after_step: Callable[[StepOutcome], Notice | None] = lambda _: None
-    """Told of every verify step; what it answers goes out as a notice (the thread governor, say)."""
+    after_step: Callable[[StepOutcome], str | None] = lambda _: None
+    """Told of every verify step; what it answers goes out as a notice `threads`: the governor changed their number."""
 
 
 @dataclass(slots=True)
@@ -224,9 +224,9 @@ class SpeculativeRun:
         outcome = _outcome(committed, proposal)
         if step.policy is not None:
             step.policy.observe(outcome)
-        notice = self._parts.after_step(outcome)
-        if notice is not None:
-            yield notice
+        change = self._parts.after_step(outcome)
+        if change is not None:
+            yield Notice("threads", change, self._now())
 
     def _plan(self, step: _Step) -> int:
         """k of this step: the policy's, under what is asked and what the reply's or the context's end leaves room for."""

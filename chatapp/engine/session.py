@@ -5,7 +5,6 @@ Caches outlive runs: the KV of the longest common prefix with the conversation b
 
 from __future__ import annotations
 
-import os
 import platform
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,14 +28,16 @@ from chatapp.domain.ports import EngineCapabilities, LoadProgress, PairInfo, Pai
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.loading import check_config, default_device, load_model
+from chatapp.engine.bandwidth import measure_bandwidth
 from chatapp.engine.clock import MonotonicClock
-from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter, WindowPolicy
+from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter, StepOutcome, WindowPolicy
 from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.prompt import Prompt, require_same_vocabulary
 from chatapp.engine.randomness import Streams
 from chatapp.engine.registry import ACCEPTORS, DRAFTERS, POLICIES, DraftingContext, RunAcceptors, chosen
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
+from chatapp.engine.threads import ThreadGovernor, default_threads
 
 NAMED_PACKAGES = ("torch", "transformers", "tokenizers", "PySide6-Essentials")
 
@@ -71,6 +72,7 @@ class Engine:
         self._device = device
         self._pair: LoadedPair | None = None
         self._policies: dict[tuple[str, str], WindowPolicy] = {}
+        self._governor = ThreadGovernor(1, torch.set_num_threads)
 
     @property
     def pair(self) -> LoadedPair:
@@ -81,8 +83,12 @@ class Engine:
 
     def load(self, location: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
         """Replaces the pair before only when the new one is whole. Raises `ModelError`."""
-        torch.set_num_threads(self._threads or default_threads())
+        threads = self._threads or default_threads()
+        torch.set_num_threads(threads)
         device = self._device or default_device()
+        # Whoever named a number of threads gets that number.
+        governed = self._threads is None and device == "cpu"
+        self._governor = ThreadGovernor(threads if governed else 1, torch.set_num_threads)
         on_progress(LoadProgress(0.05, "Reading the tokenizer"))
         target_files = read_checkpoint(location.target)
         draft_files = read_checkpoint(location.draft) if location.draft is not None else None
@@ -94,13 +100,14 @@ class Engine:
         if draft_files is not None and location.draft is not None and not same_tokenizer(location):
             require_same_vocabulary(prompt.vocabulary(), Prompt.load(location.draft, ()).vocabulary())
         on_progress(LoadProgress(0.35, "Loading the target"))
-        target = load_model(target_files, device)
+        target = load_model(target_files, device, role="target", weights=location.target_weights)
         draft: CausalModel | None = None
         if draft_files is not None:
             on_progress(LoadProgress(0.8, "Loading the draft"))
-            draft = load_model(draft_files, device)
+            draft = load_model(draft_files, device, role="draft", weights=location.draft_weights)
             require_all_ids(prompt, target, draft)
-        self._pair = assemble(location, target, draft, prompt, device)
+        bandwidth = measure_bandwidth(threads, device)
+        self._pair = assemble(location, target, draft, prompt, device, bandwidth=bandwidth)
         self._policies.clear()
         on_progress(LoadProgress(1.0, "Ready"))
         return self._pair.info
@@ -156,10 +163,14 @@ class Engine:
                 text=Text(pair.prompt.decode, pair.prompt.piece, pair.prompt.eos_ids),
                 clock=self._clock,
                 draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
+                after_step=self._watch_threads,
             ),
             control=control,
             submitted_ns=prepared.submitted_ns,
         ).events()
+
+    def _watch_threads(self, outcome: StepOutcome) -> str | None:
+        return self._governor.observe(outcome.window, outcome.verify_ns)
 
     def _drafter(self, name: str, processor: Processor, acceptors: RunAcceptors) -> Drafter | None:
         """None where the drafter needs a draft model and the pair has none."""
@@ -187,7 +198,13 @@ class Engine:
 
 
 def assemble(
-    location: PairLocation, target: CausalModel, draft: CausalModel | None, prompt: Prompt, device: str
+    location: PairLocation,
+    target: CausalModel,
+    draft: CausalModel | None,
+    prompt: Prompt,
+    device: str,
+    *,
+    bandwidth: float = 0.0,
 ) -> LoadedPair:
     """A pair from its parts. Where one side's logits are padded to more ids than the other's, both are cut to the shared
     ones: no tokenizer gives the rest."""
@@ -202,6 +219,7 @@ def assemble(
         vocabulary=vocabulary,
         versions=(("chatapp", __version__), ("python", platform.python_version()), *package_versions()),
         platform=platform.platform(),
+        bandwidth=bandwidth,
     )
     capabilities = EngineCapabilities(
         windows=tuple(range(1, MAX_WINDOW + 1)) if draft is not None else (1,),
@@ -234,22 +252,6 @@ def require_all_ids(prompt: Prompt, target: CausalModel, draft: CausalModel) -> 
             tuple((token, id, -1) for id, token in lacking[:5]),
             remedy="Choose a draft of the same family, or open the target without a draft.",
         )
-
-
-def default_threads() -> int:
-    """Physical cores less one, at least one: on a small machine a second busy thread makes the window stutter."""
-    try:
-        cpus = os.sched_getaffinity(0)
-    except AttributeError:  # not on Linux
-        return max(1, (os.cpu_count() or 2) // 2 - 1)
-    siblings = Path("/sys/devices/system/cpu")
-    cores = set()
-    for cpu in cpus:
-        try:
-            cores.add((siblings / f"cpu{cpu}/topology/thread_siblings_list").read_text())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores) - 1)
 
 
 TOKENIZER_FILES = (

@@ -29,7 +29,7 @@ class TransformersModel:
         self.context_limit = context_limit
         self._model = model
         self._cache = _empty_cache()
-        self._weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
+        self._weight_bytes: int = sum(p.numel() * p.element_size() for p in model.parameters())
         parameters = inspect.signature(model.forward).parameters
         # The argument was renamed in transformers 4.48.
         names = ("logits_to_keep", "num_logits_to_keep")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -26,7 +26,13 @@ def check_config(checkpoint: Checkpoint) -> None:
         llama_shape(checkpoint)
 
 
-def load_model(checkpoint: Checkpoint, device: str) -> CausalModel:
+def load_model(
+    checkpoint: Checkpoint,
+    device: str,
+    *,
+    role: Literal["target", "draft"] = "target",  # noqa: ARG001 - int8 weights depend on it
+    weights: str = "auto",  # noqa: ARG001 - as above
+) -> CausalModel:
     """The fast path where the shape allows it, transformers otherwise. Raises `ModelError`."""
     if device == "cpu" and fast_path_obstacle(checkpoint.config) is None:
         return _load_llama(checkpoint)
