@@ -75,6 +75,7 @@ class _Step:
     asked: int
     speculation: bool
     acceptor: Acceptor
+    policy_name: str
     policy: WindowPolicy | None = None
     proposal: Proposal = field(default_factory=Proposal)
     rows: dict[int, Row] = field(default_factory=dict)
@@ -190,7 +191,7 @@ class SpeculativeRun:
         """The one place where the switches are read, so that a step is of one piece."""
         control = self._control
         acceptor = self._parts.acceptor(control.acceptor)
-        return _Step(self._now(), control.window, control.speculation, acceptor)
+        return _Step(self._now(), control.window, control.speculation, acceptor, control.policy)
 
     def _verify_step(self) -> Iterator[RunEvent]:
         if self._cancelled():
@@ -232,9 +233,9 @@ class SpeculativeRun:
         """k of this step: the policy's, under what is asked and what the reply's or the context's end leaves room for."""
         if self._drafter is None or not step.speculation:
             reason = "speculation is off" if not step.speculation else "there is no drafter"
-            step.choice = WindowChoice(self._control.policy, reason)
+            step.choice = WindowChoice(step.policy_name, reason)
             return 1
-        policy = step.policy = self._parts.policy(self._control.policy)
+        policy = step.policy = self._parts.policy(step.policy_name)
         begun = (policy.name, step.acceptor.name)
         if begun not in self._begun:
             self._begun.add(begun)
