@@ -42,9 +42,7 @@ def engine() -> Engine:
 
 
 def reply(engine: Engine, request: GenerationRequest, control: Control | None = None) -> list[RunEvent]:
-    return list(
-        engine.run(engine.prepare(request), control or RunControl.of(request))
-    )
+    return list(engine.run(engine.prepare(request), control or RunControl.of(request)))
 
 
 def difference(engine: Engine, request: GenerationRequest, plain: Sequence[int], fast: Sequence[int]) -> str:
@@ -93,7 +91,7 @@ def test_coupled_text_of_a_seed_is_the_same_for_every_k_and_without_speculation(
         sampling = SamplingSettings(temperature=0.8, max_tokens=TOKENS, seed=index)
         off = GenerationRequest(messages, sampling=sampling, acceptor="coupled", speculation=False)
         plain = ids_of(reply(engine, off))
-        for control in (RunControl(2 + index, True), Schedule(CHANGING)):
+        for control in (RunControl(2 + index, True, "coupled"), Schedule(CHANGING, "coupled")):
             fast = ids_of(
                 reply(engine, GenerationRequest(messages, sampling=sampling, acceptor="coupled"), control)
             )
@@ -119,3 +117,34 @@ def test_the_second_turn_reads_only_what_is_new(engine: Engine) -> None:
     assert draft.positions < 22
     engine.forget()
     assert ids_of(reply(engine, request)) == ids_of(second)
+
+
+def test_edits_regenerations_and_branches_reuse_the_common_prefix(engine: Engine) -> None:
+    """Whatever was said last, the KV of the longest common prefix stays, and the text is that of a cold start."""
+    question = Message(Role.USER, "How do I start a new chat?")
+    answer = Message(Role.ASSISTANT, "Press Ctrl+N.")
+    conversations = {
+        "first": (question,),
+        "branch": (question, answer, Message(Role.USER, "And how do I export it?")),
+        "edit of the last message": (question, answer, Message(Role.USER, "And how do I open a record?")),
+        "regeneration": (question, answer, Message(Role.USER, "And how do I open a record?")),
+        "back to the first branch": (question, answer, Message(Role.USER, "And how do I export it?")),
+        "edit of the first message": (Message(Role.USER, "How do I stop a reply?"), answer, question),
+    }
+    cold: dict[str, list[int]] = {}
+    for name, messages in conversations.items():
+        engine.forget()
+        cold[name] = ids_of(reply(engine, GenerationRequest(messages, sampling=GREEDY)))
+    engine.forget()
+    for name, messages in conversations.items():
+        request = GenerationRequest(messages, sampling=GREEDY)
+        ids = list(engine.prepare(request).prompt_ids)
+        cached = list(engine.pair.target.ids)
+        common = next((i for i, (a, b) in enumerate(zip(ids, cached, strict=False)) if a != b), None)
+        common = min(len(ids), len(cached)) if common is None else common
+        events = reply(engine, request)
+        prefill = next(event for event in events if isinstance(event, Prefilled))
+        assert prefill.reused == min(common, len(ids) - 1), name
+        assert ids_of(events) == cold[name], name
+        if name == "regeneration":
+            assert prefill.positions == 1, "only the pending token is read again"
