@@ -117,8 +117,9 @@ class StepCommitted:
     `started_ns`. `visible_chars` is the number of characters of the reply that may be shown: less than the text so far
     while its tail might become a stop string. `residual_fallbacks` counts residuals of (near) zero mass. `choice` is the
     window policy's, None in old records and in step 0; `acceptor` the rule of this step (it can change in mid-run), empty
-    in old records. `draft_bytes` and `verify_bytes` are the least that the passes of
-    this step had to read from memory (weights and KV); 0 where the backend cannot say.
+    in old records, and `lossless` whether that rule leaves the target's distribution as it is. `draft_bytes` and
+    `verify_bytes` are the least that the passes of this step had to read from memory (weights and KV); 0 where the
+    backend cannot say.
     """
 
     index: int
@@ -140,6 +141,7 @@ class StepCommitted:
     draft_bytes: int = 0
     verify_bytes: int = 0
     acceptor: str = ""
+    lossless: bool = True
 
 
 @dataclass(frozen=True, slots=True)

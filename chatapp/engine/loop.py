@@ -327,6 +327,7 @@ class SpeculativeRun:
             draft_bytes=step.draft_bytes,
             verify_bytes=step.verify_bytes,
             acceptor=step.acceptor.name,
+            lossless=step.acceptor.lossless,
         )
 
     def _rewind(self) -> None:
