@@ -26,6 +26,8 @@ def prepare_environment(environment: MutableMapping[str, str], cores: int) -> No
     environment.setdefault(
         "PYQTGRAPH_QT_LIB", "PySide6"
     )  # else another Qt binding on the machine may be taken
+    # The smallest drafts run in numpy: products of 128 numbers, which more threads only slow down.
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     if cores <= SMALL_MACHINE_CORES:
         # Spinning barriers of the compute threads hold the cores that the window needs: with two threads on two cores
         # single steps took 60 to 170 ms, without spinning 15.

@@ -1,0 +1,114 @@
+"""Very small drafts in numpy: transformers' logits, at every width of a pass, after any rewind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from chatapp.domain.events import ModelInfo
+from chatapp.engine.backends.checkpoint import read_checkpoint
+from chatapp.engine.backends.tiny import TinyDraft
+from tests.helpers import checkpoints
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "grouped": {},
+    "one group": {"num_attention_heads": 4, "num_key_value_heads": 4},
+    "multi-query": {"num_attention_heads": 4, "num_key_value_heads": 1},
+    "untied": {"tie_word_embeddings": False},
+    "wide heads": {"head_dim": 20},
+    "other rotary base": {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
+}
+IDS = [(index * index * 7 + index * 3) % checkpoints.VOCABULARY for index in range(120)]
+
+
+@dataclass(frozen=True)
+class Shape:
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    context_limit: int
+    rope_theta: float
+    norm_eps: float
+
+
+def tiny(directory: Path, config: Any) -> TinyDraft:
+    heads = config.num_attention_heads
+    theta = config.rope_parameters["rope_theta"]
+    shape = Shape(
+        config.vocab_size,
+        config.hidden_size,
+        config.num_hidden_layers,
+        heads,
+        config.num_key_value_heads,
+        config.head_dim or config.hidden_size // heads,
+        config.intermediate_size,
+        config.max_position_embeddings,
+        theta,
+        config.rms_norm_eps,
+    )
+    weights = read_checkpoint(directory).load_weights(torch.float32)
+    named = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+    return TinyDraft(shape, named, ModelInfo("tiny", "LlamaForCausalLM", 0, "float32", ""))
+
+
+@pytest.fixture(params=SHAPES, scope="module")
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TinyDraft, torch.Tensor]:
+    config = checkpoints.llama_config(**SHAPES[request.param])
+    directory = checkpoints.save(tmp_path_factory.mktemp("tiny"), config)
+    with torch.inference_mode():
+        logits = checkpoints.reference(config)(torch.tensor([IDS])).logits[0]
+    return tiny(directory, config), logits
+
+
+def close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    return ours.shape == theirs.shape and float((ours - theirs).abs().max()) <= 1e-4
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 64])
+def test_logits_are_those_of_transformers(both: tuple[TinyDraft, torch.Tensor], width: int) -> None:
+    model, theirs = both
+    assert float(theirs.abs().max()) > 1
+    for start in range(0, len(IDS), width):
+        ids = IDS[start : start + width]
+        logits = model.forward(ids, start, len(ids))
+        assert logits.dtype == torch.float32
+        assert close(logits, theirs[start : start + len(ids)]), start
+
+
+def test_a_rewind_is_a_smaller_position(both: tuple[TinyDraft, torch.Tensor]) -> None:
+    model, theirs = both
+    model.forward(IDS[:60], 0, 1)
+    model.forward([3, 1, 4, 1, 5], 40, 5)
+    assert close(model.forward([*IDS[40:50]], 40, 3), theirs[47:50])
+    assert close(model.forward(IDS[50:51], 50, 1), theirs[50:51])
+
+
+def test_extreme_gates_are_no_warning_and_no_nan(both: tuple[TinyDraft, torch.Tensor]) -> None:
+    model, _ = both
+    for layer in model._layers:
+        layer.gate_up[...] *= 1e4
+    try:
+        assert bool(torch.isfinite(model.forward(IDS[:1], 0, 1)).all())
+        assert bool(torch.isfinite(model.forward(IDS[:9], 0, 9)).all())
+    finally:
+        for layer in model._layers:
+            layer.gate_up[...] /= 1e4
+
+
+def test_the_context_has_an_end_and_traffic_grows_with_it(both: tuple[TinyDraft, torch.Tensor]) -> None:
+    model, _ = both
+    limit = model.context_limit
+    with pytest.raises(ValueError, match="past the context"):
+        model.forward([1, 2], limit - 1, 1)
+    assert model.traffic(1, 0) > 4 * 32 * checkpoints.VOCABULARY
+    assert model.traffic(1, 200) > model.traffic(1, 100)
