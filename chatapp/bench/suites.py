@@ -1,0 +1,153 @@
+"""The suites of `chatapp bench --suite …`: what they are called, what they may be told, and what they hand back.
+
+A suite is a module with a function `run_suite(options: SuiteOptions) -> dict[str, Any]`. It prints its conditions and its
+table while it runs, and returns what belongs into the JSON line that ends the command: plain values only, figures with
+their units in the names, and under `bars` a list made by `Bar.as_json`. This module must not know what a suite measures;
+it imports one only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, cast
+
+from chatapp.bench.machine import Watch
+from chatapp.domain.ports import PairLocation
+from chatapp.domain.request import DEFAULT_WINDOW, SamplingSettings
+from chatapp.resources import builtin_pair
+
+DEFAULT_WINDOWS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteOptions:
+    """The command line as values. Each suite takes what it needs; `None` and `()` mean the suite's own choice.
+
+    `rounds` are measured rounds (one more is thrown away), `prompts` are per kind, `samples` per combination of
+    `distribution`, `replies` those of `exact`, `runs` those of `soak`, `jobs` the processes that share such work.
+    """
+
+    location: PairLocation | None = None
+    device: str | None = None
+    threads: int | None = None
+    kinds: tuple[str, ...] = ()
+    windows: tuple[int, ...] = DEFAULT_WINDOWS
+    window: int = DEFAULT_WINDOW
+    prompts: int = 4
+    rounds: int = 3
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float = 1.0
+    seed: int = 0
+    acceptor: str = "rejection"
+    drafter: str = "model"
+    policies: tuple[str, ...] = ("fixed",)
+    against: str | None = None
+    shapes: tuple[str, ...] = ()
+    samples: int = 200_000
+    replies: int = 1_000
+    runs: int = 10_000
+    jobs: int = 1
+
+    @property
+    def pair(self) -> PairLocation:
+        """The pair of the command line, or the built-in one."""
+        return self.location or builtin_pair()
+
+    def sampling(self, *, max_tokens: int = 96, temperature: float = 0.0) -> SamplingSettings:
+        """As asked; the arguments stand in where nothing was. Raises `InvalidSetting`."""
+        return SamplingSettings(
+            temperature=temperature if self.temperature is None else self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_tokens or max_tokens,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure and the bar it is held against. `value` None: it could not be measured here, and `note` says why."""
+
+    what: str
+    value: float | None
+    limit: float
+    at_most: bool = True
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        if self.value is None:
+            return None
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
+
+    def __str__(self) -> str:
+        sign = "≤" if self.at_most else "≥"
+        word = {True: "met", False: "NOT MET", None: "not measured"}[self.met]
+        figure = "" if self.value is None else f"{self.value:.4g}, "
+        return f"{self.what}: {figure}bar {sign} {self.limit:g}: {word}" + (
+            f" ({self.note})" if self.note else ""
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "value": self.value,
+            "bar": self.limit,
+            "at_most": self.at_most,
+            "met": self.met,
+            "note": self.note,
+        }
+
+
+class SuiteModule(Protocol):
+    def run_suite(self, options: SuiteOptions) -> dict[str, Any]:
+        """Measure and print; what the JSON line holds. Raises `ChatappError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One entry of the table; `module` lies in `chatapp.bench`."""
+
+    summary: str
+    module: str
+
+    def load(self) -> SuiteModule:
+        return cast(SuiteModule, importlib.import_module(f"chatapp.bench.{self.module}"))
+
+
+SUITES: Mapping[str, Suite] = {
+    "sweep": Suite(
+        "every kind of prompt at every k, and the peer's if asked (what happens without --suite)", "sweep"
+    ),
+}
+
+
+def show_bars(bars: list[Bar]) -> list[dict[str, Any]]:
+    """Print every bar on a line of its own; what goes into the JSON."""
+    for bar in bars:
+        print(bar, flush=True)
+    return [bar.as_json() for bar in bars]
+
+
+def run_suites(
+    names: list[str], options: SuiteOptions, suites: Mapping[str, Suite] = SUITES
+) -> dict[str, dict[str, Any]]:
+    """One after the other, each with what the rest of the machine did meanwhile. Raises `ChatappError`."""
+    results: dict[str, dict[str, Any]] = {}
+    for name in names:
+        print(f"{'' if not results else chr(10)}== {name}: {suites[name].summary}", flush=True)
+        results[name] = watched(partial(suites[name].load().run_suite, options))
+    return results
+
+
+def watched(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """`measure`'s result plus `machine`: how busy it was; a warning is printed when others took part of it."""
+    watch = Watch()
+    result = measure()
+    machine = watch.read()
+    print(machine, flush=True)
+    return result | {"machine": machine.as_json()}
