@@ -1,14 +1,14 @@
 """Domain values ↔ plain JSON-able dicts, for export files and for the store: one shape, written here once.
 
 Reading is strict (`strict_reader.py`): a missing or wrongly typed field raises `DamagedRecord` with its place; keys that
-this version does not know are ignored. Every text written is valid Unicode: a lone surrogate becomes U+FFFD, one for
+this version does not know are ignored, and fields that were added within the schema version may be missing: they then
+have the value that says "not known". Every text written is valid Unicode: a lone surrogate becomes U+FFFD, one for
 one. A number that is not finite is written as "NaN", "Infinity" or "-Infinity". Otherwise value → dict → value is the
 identity. This module must not know files, JSON text or schema versions.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from typing_extensions import assert_never
@@ -30,9 +30,10 @@ from chatapp.domain.events import (
     RunEvent,
     RunStarted,
     StepCommitted,
+    WindowChoice,
 )
 from chatapp.domain.record import Conversation, RunRecord, Turn
-from chatapp.domain.strict_reader import Reader, clean_text
+from chatapp.domain.strict_reader import Reader, clean_text, json_number
 from chatapp.domain.tokens import CommittedToken, DraftedToken, DraftOutcome, TokenKind
 
 EVENT_KEY = "event"
@@ -51,14 +52,8 @@ __all__ = [
 ]
 
 
-def _number(value: float) -> float | str:
-    if math.isfinite(value):
-        return float(value)  # a 1 in a float's place comes back as 1.0, and must be written alike
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
 def _optional(value: float | None) -> float | str | None:
-    return None if value is None else _number(value)
+    return None if value is None else json_number(value)
 
 
 # --- tokens and steps ------------------------------------------------------------------------------------------------
@@ -69,9 +64,10 @@ def _drafted_to_dict(draft: DraftedToken) -> JsonObject:
         "id": draft.id,
         "text": clean_text(draft.text),
         "outcome": draft.outcome.value,
-        "draft_prob": _number(draft.draft_prob),
+        "draft_prob": json_number(draft.draft_prob),
         "target_prob": _optional(draft.target_prob),
         "draw": _optional(draft.draw),
+        "source": clean_text(draft.source),
     }
 
 
@@ -83,6 +79,7 @@ def _drafted_from(reader: Reader) -> DraftedToken:
         target_prob=reader.optional_number("target_prob"),
         draw=reader.optional_number("draw"),
         outcome=reader.choice("outcome", DraftOutcome),
+        source=reader.text("source") if reader.has("source") else "",
     )
 
 
@@ -91,7 +88,7 @@ def _committed_to_dict(token: CommittedToken) -> JsonObject:
         "id": token.id,
         "text": clean_text(token.text),
         "kind": token.kind.value,
-        "target_prob": _number(token.target_prob),
+        "target_prob": json_number(token.target_prob),
         "draft_prob": _optional(token.draft_prob),
     }
 
@@ -103,6 +100,24 @@ def _committed_from(reader: Reader) -> CommittedToken:
         kind=reader.choice("kind", TokenKind),
         target_prob=reader.number("target_prob"),
         draft_prob=reader.optional_number("draft_prob"),
+    )
+
+
+def _choice_to_dict(choice: WindowChoice) -> JsonObject:
+    return {
+        "policy": clean_text(choice.policy),
+        "reason": clean_text(choice.reason),
+        "estimates": [
+            {"name": clean_text(name), "value": json_number(value)} for name, value in choice.estimates
+        ],
+    }
+
+
+def _choice_from(reader: Reader) -> WindowChoice:
+    return WindowChoice(
+        policy=reader.text("policy"),
+        reason=reader.text("reason"),
+        estimates=tuple((item.text("name"), item.number("value")) for item in reader.children("estimates")),
     )
 
 
@@ -121,6 +136,11 @@ def _step_to_dict(step: StepCommitted) -> JsonObject:
         "host_ns": step.host_ns,
         "visible_chars": step.visible_chars,
         "residual_fallbacks": step.residual_fallbacks,
+        "acceptor": clean_text(step.acceptor),
+        "lossless": step.lossless,
+        "draft_bytes": step.draft_bytes,
+        "verify_bytes": step.verify_bytes,
+        "choice": None if step.choice is None else _choice_to_dict(step.choice),
         "drafted": [_drafted_to_dict(draft) for draft in step.drafted],
         "tokens": [_committed_to_dict(token) for token in step.tokens],
     }
@@ -128,6 +148,7 @@ def _step_to_dict(step: StepCommitted) -> JsonObject:
 
 def _step_from(reader: Reader) -> StepCommitted:
     started_ns = reader.integer("started_ns")
+    has_choice = reader.has("choice") and not reader.is_null("choice")
     return StepCommitted(
         index=reader.integer("index"),
         window=reader.integer("window", minimum=1),
@@ -144,6 +165,11 @@ def _step_from(reader: Reader) -> StepCommitted:
         host_ns=reader.integer("host_ns"),
         visible_chars=reader.integer("visible_chars"),
         residual_fallbacks=reader.integer("residual_fallbacks"),
+        choice=_choice_from(reader.child("choice")) if has_choice else None,
+        draft_bytes=reader.integer("draft_bytes") if reader.has("draft_bytes") else 0,
+        verify_bytes=reader.integer("verify_bytes") if reader.has("verify_bytes") else 0,
+        acceptor=reader.text("acceptor") if reader.has("acceptor") else "",
+        lossless=reader.flag("lossless") if reader.has("lossless") else True,
     )
 
 
@@ -156,6 +182,8 @@ def _started_to_dict(event: RunStarted) -> JsonObject:
         "started_at": clean_text(event.started_at),
         "acceptor": clean_text(event.acceptor),
         "lossless": event.lossless,
+        "drafter": clean_text(event.drafter),
+        "policy": clean_text(event.policy),
         "prompt_tokens": event.prompt_tokens,
         "request": request_to_dict(event.request),
         "environment": environment_to_dict(event.environment),
@@ -171,6 +199,8 @@ def _started_from(reader: Reader) -> RunStarted:
         lossless=reader.flag("lossless"),
         environment=environment_from(reader.child("environment")),
         prompt_tokens=reader.integer("prompt_tokens"),
+        drafter=reader.text("drafter") if reader.has("drafter") else "",
+        policy=reader.text("policy") if reader.has("policy") else "",
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from chatapp.domain.errors import DamagedRecord, RequestError
 from chatapp.domain.events import Environment, ModelInfo
-from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
-from chatapp.domain.strict_reader import Reader, clean_text
+from chatapp.domain.request import FIXED_POLICY, GenerationRequest, Message, Role, SamplingSettings
+from chatapp.domain.strict_reader import Reader, clean_text, json_number
 
 JsonObject = dict[str, Any]
 """What `json.dumps` takes and `json.loads` gives for an object."""
@@ -32,39 +32,51 @@ def request_to_dict(request: GenerationRequest) -> JsonObject:
             "max_tokens": sampling.max_tokens,
             "seed": sampling.seed,
             "stop": [clean_text(stop) for stop in sampling.stop],
+            "presence_penalty": float(sampling.presence_penalty),
+            "frequency_penalty": float(sampling.frequency_penalty),
+            "logit_bias": [{"id": token, "bias": float(bias)} for token, bias in sampling.logit_bias],
         },
         "window": request.window,
         "speculation": request.speculation,
         "acceptor": clean_text(request.acceptor),
         "drafter": clean_text(request.drafter),
+        "policy": clean_text(request.policy),
     }
 
 
 def request_from(reader: Reader) -> GenerationRequest:
-    sampling = reader.child("sampling")
     try:
         return GenerationRequest(
             messages=tuple(
                 Message(message.choice("role", Role), message.text("content"))
                 for message in reader.children("messages")
             ),
-            sampling=SamplingSettings(
-                temperature=sampling.number("temperature"),
-                top_k=sampling.integer("top_k"),
-                top_p=sampling.number("top_p"),
-                min_p=sampling.number("min_p"),
-                repetition_penalty=sampling.number("repetition_penalty"),
-                max_tokens=sampling.integer("max_tokens"),
-                seed=sampling.integer("seed"),
-                stop=sampling.texts("stop"),
-            ),
+            sampling=_sampling_from(reader.child("sampling")),
             window=reader.integer("window"),
             speculation=reader.flag("speculation"),
             acceptor=reader.text("acceptor"),
             drafter=reader.text("drafter"),
+            policy=reader.text("policy") if reader.has("policy") else FIXED_POLICY,
         )
     except RequestError as error:
         raise DamagedRecord(f"{reader.path} holds no valid request: {error.what}", reader.path) from error
+
+
+def _sampling_from(reader: Reader) -> SamplingSettings:
+    biases = reader.children("logit_bias") if reader.has("logit_bias") else ()
+    return SamplingSettings(
+        temperature=reader.number("temperature"),
+        top_k=reader.integer("top_k"),
+        top_p=reader.number("top_p"),
+        min_p=reader.number("min_p"),
+        repetition_penalty=reader.number("repetition_penalty"),
+        max_tokens=reader.integer("max_tokens"),
+        seed=reader.integer("seed"),
+        stop=reader.texts("stop"),
+        presence_penalty=reader.number("presence_penalty") if reader.has("presence_penalty") else 0.0,
+        frequency_penalty=reader.number("frequency_penalty") if reader.has("frequency_penalty") else 0.0,
+        logit_bias=tuple((item.integer("id"), item.number("bias")) for item in biases),
+    )
 
 
 def _model_to_dict(model: ModelInfo) -> JsonObject:
@@ -74,6 +86,7 @@ def _model_to_dict(model: ModelInfo) -> JsonObject:
         "parameters": model.parameters,
         "dtype": clean_text(model.dtype),
         "weights_sha256": clean_text(model.weights_sha256),
+        "runs_on": clean_text(model.runs_on),
     }
 
 
@@ -84,6 +97,7 @@ def _model_from(reader: Reader) -> ModelInfo:
         parameters=reader.integer("parameters"),
         dtype=reader.text("dtype"),
         weights_sha256=reader.text("weights_sha256"),
+        runs_on=reader.text("runs_on") if reader.has("runs_on") else "",
     )
 
 
@@ -102,6 +116,7 @@ def environment_to_dict(environment: Environment) -> JsonObject:
         ],
         "platform": clean_text(environment.platform),
         "simulated": environment.simulated,
+        "bandwidth": json_number(environment.bandwidth),
     }
 
 
@@ -117,4 +132,5 @@ def environment_from(reader: Reader) -> Environment:
         versions=tuple((item.text("package"), item.text("version")) for item in reader.children("versions")),
         platform=reader.text("platform"),
         simulated=reader.flag("simulated"),
+        bandwidth=reader.number("bandwidth") if reader.has("bandwidth") else 0.0,
     )

@@ -147,6 +147,55 @@ def step_timings(record: RunRecord, since_step: int = 0) -> list[StepTiming]:
     return timings
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the passes read from memory at the least, and the time they took; prefill is left out, since it is bound by
+    arithmetic. Steps whose bytes the backend could not tell count in neither sum."""
+
+    draft_bytes: int = 0
+    draft_ns: int = 0
+    verify_bytes: int = 0
+    verify_ns: int = 0
+
+    @property
+    def draft_rate(self) -> float | None:
+        """Bytes per second of the drafter's passes."""
+        return self.draft_bytes * NS_PER_S / self.draft_ns if self.draft_ns else None
+
+    @property
+    def verify_rate(self) -> float | None:
+        """Bytes per second of the target's passes."""
+        return self.verify_bytes * NS_PER_S / self.verify_ns if self.verify_ns else None
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(
+            self.draft_bytes + other.draft_bytes,
+            self.draft_ns + other.draft_ns,
+            self.verify_bytes + other.verify_bytes,
+            self.verify_ns + other.verify_ns,
+        )
+
+
+def run_traffic(record: RunRecord, last_steps: int | None = None) -> Traffic:
+    """Memory traffic of a run's verify steps, of the last few alone where `last_steps` says so."""
+    steps = record.steps if last_steps is None else record.steps[-last_steps:]
+    decoding = [step for step in steps if step.index > 0]
+    drafting = [step for step in decoding if step.draft_bytes]
+    verifying = [step for step in decoding if step.verify_bytes]
+    return Traffic(
+        draft_bytes=sum(step.draft_bytes for step in drafting),
+        draft_ns=sum(step.draft_ns for step in drafting),
+        verify_bytes=sum(step.verify_bytes for step in verifying),
+        verify_ns=sum(step.verify_ns for step in verifying),
+    )
+
+
+def recent_windows(record: RunRecord, last_steps: int = 8) -> float | None:
+    """The mean k really used by the last few verify steps that speculated."""
+    used = [step.window for step in record.steps[-last_steps:] if step.index > 0 and step.speculation]
+    return sum(used) / len(used) if used else None
+
+
 def current_tpot_s(record: RunRecord, last_steps: int = 8) -> float | None:
     """TPOT over the last few verify steps: the "now" figure, long enough not to flicker."""
     recent = [step for step in record.steps[-last_steps:] if step.index > 0 and step.tokens]

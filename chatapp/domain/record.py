@@ -20,6 +20,7 @@ from chatapp.domain.events import (
     RunStarted,
     StepCommitted,
 )
+from chatapp.domain.request import chooses_by_itself
 from chatapp.domain.tokens import CommittedToken, DraftedToken, DraftOutcome, TokenKind
 
 
@@ -43,7 +44,8 @@ class TokenView:
 
 @dataclass(frozen=True, slots=True)
 class WindowChange:
-    """Before character `offset` (step `step`) the asked window or the toggle changed."""
+    """Before character `offset` (step `step`) the asked window, the toggle, the window policy or the acceptor changed.
+    `lossless_after` is the acceptor's from here on."""
 
     step: int
     offset: int
@@ -51,15 +53,47 @@ class WindowChange:
     window_after: int
     speculation_before: bool
     speculation_after: bool
+    policy_before: str = ""
+    policy_after: str = ""
+    acceptor_before: str = ""
+    acceptor_after: str = ""
+    lossless_after: bool = True
 
     @property
     def label(self) -> str:
-        """Short text for the mark: `k 5 → 8`, `speculation off`, `speculation on, k 8`."""
+        """Short text for the mark: `k 5 → 8`, `speculation off`, `speculation on, k 8`, `auto on`, `k up to 8`,
+        `acceptor typical (lossy)`; several changes at once are joined by commas."""
         if self.speculation_before and not self.speculation_after:
             return "speculation off"
+        window = (
+            f"k up to {self.window_after}"
+            if chooses_by_itself(self.policy_after)
+            else f"k {self.window_after}"
+        )
         if self.speculation_after and not self.speculation_before:
-            return f"speculation on, k {self.window_after}"
-        return f"k {self.window_before} → {self.window_after}"
+            return f"speculation on, {window}"
+        parts = [self._policy_words(window), self._acceptor_words()]
+        return ", ".join(part for part in parts if part)
+
+    def _policy_words(self, window: str) -> str:
+        moved = self.window_before != self.window_after
+        if self.policy_before == self.policy_after:
+            if not moved:
+                return ""
+            return (
+                window
+                if chooses_by_itself(self.policy_after)
+                else f"k {self.window_before} → {self.window_after}"
+            )
+        if not chooses_by_itself(self.policy_after):
+            return f"auto off, {window}"
+        switch = "policy " + self.policy_after if chooses_by_itself(self.policy_before) else "auto on"
+        return f"{switch}, {window}" if moved else switch
+
+    def _acceptor_words(self) -> str:
+        if self.acceptor_before == self.acceptor_after:
+            return ""
+        return f"acceptor {self.acceptor_after}" + ("" if self.lossless_after else " (lossy)")
 
 
 @dataclass
@@ -173,20 +207,39 @@ class RunRecord:
         return self._views[low]
 
     def window_changes(self, since_step: int = 0) -> Iterator[WindowChange]:
-        """Every place, from step `since_step` on, where the asked window or the toggle differs from the step before."""
+        """Every place, from step `since_step` on, where what was asked of the window differs from the step before: its
+        size, the toggle, the policy, the acceptor."""
         for index in range(max(since_step, 1), len(self.steps)):
             previous, step = self.steps[index - 1], self.steps[index]
+            before, after = self._asked(previous), self._asked(step)
             toggled = previous.speculation != step.speculation
-            moved = previous.window_asked != step.window_asked and step.speculation
-            if toggled or moved:
+            if toggled or (before != after and step.speculation):
                 yield WindowChange(
-                    step.index,
-                    self._step_offsets[index],
-                    previous.window_asked,
-                    step.window_asked,
-                    previous.speculation,
-                    step.speculation,
+                    step=step.index,
+                    offset=self._step_offsets[index],
+                    window_before=previous.window_asked,
+                    window_after=step.window_asked,
+                    speculation_before=previous.speculation,
+                    speculation_after=step.speculation,
+                    policy_before=before[1],
+                    policy_after=after[1],
+                    acceptor_before=before[2],
+                    acceptor_after=after[2],
+                    lossless_after=step.lossless,
                 )
+
+    def _asked(self, step: StepCommitted) -> tuple[int, str, str]:
+        """k, policy and acceptor of a step; step 0, which no policy planned, has those that the run started with."""
+        policy, acceptor = "", step.acceptor
+        if self.started is not None:
+            policy, acceptor = self.started.policy, acceptor or self.started.acceptor
+        return step.window_asked, step.choice.policy if step.choice else policy, acceptor
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the text is distributed as the target alone would have it: no step's rule was lossy."""
+        started = self.started is None or self.started.lossless
+        return started and all(step.lossless for step in self.steps)
 
     @property
     def running(self) -> bool:

@@ -13,6 +13,8 @@ MAX_WINDOW = 16
 SLIDER_MIN_WINDOW = 2
 DEFAULT_WINDOW = 5
 MAX_SEED = 2**63 - 1
+FIXED_POLICY = "fixed"
+"""The window policy that does what the slider says; any other chooses by itself, up to the slider's k."""
 
 
 class Role(str, Enum):
@@ -25,6 +27,11 @@ class Role(str, Enum):
 class Message:
     role: Role
     content: str
+
+
+def chooses_by_itself(policy: str) -> bool:
+    """Whether a window policy of this name treats the slider's k as a cap. Old records name none: there k was fixed."""
+    return policy not in ("", FIXED_POLICY)
 
 
 def _check(field_name: str, value: float, low: float, high: float, *, low_open: bool = False) -> None:
@@ -101,7 +108,7 @@ class GenerationRequest:
     speculation: bool = True
     acceptor: str = "rejection"
     drafter: str = "model"
-    policy: str = "fixed"
+    policy: str = FIXED_POLICY
 
     def __post_init__(self) -> None:
         _check("window", self.window, MIN_WINDOW, MAX_WINDOW)

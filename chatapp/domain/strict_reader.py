@@ -5,6 +5,7 @@ Knows nothing of runs or tokens; `codec.py` says what the fields mean.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -57,6 +58,10 @@ class Reader:
         return DamagedRecord(
             f"{self.place(key)} must be {wanted}; it is {type_name(value)}.", self.place(key)
         )
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there: additions of the same schema version are missing in documents written before them."""
+        return key in self._fields
 
     def is_null(self, key: str) -> bool:
         """Whether the key is there and null; a missing key is refused."""
@@ -126,6 +131,13 @@ def _text(value: object, place: str) -> str:
     if _SURROGATE.search(value):
         raise DamagedRecord(f"{place} holds half of a surrogate pair, which is no character.", place)
     return value
+
+
+def json_number(value: float) -> float | str:
+    """`value` as JSON can hold it; `Reader.number` reads it back."""
+    if math.isfinite(value):
+        return float(value)  # a 1 in a float's place comes back as 1.0, and must be written alike
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def clean_text(text: str) -> str:

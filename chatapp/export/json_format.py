@@ -10,7 +10,7 @@ from typing import Any
 
 from chatapp.domain.codec import JsonObject, conversation_to_dict
 from chatapp.domain.errors import ExportFailed
-from chatapp.domain.metrics import Metrics, combined_metrics, run_metrics
+from chatapp.domain.metrics import Metrics, Traffic, combined_metrics, run_metrics, run_traffic
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.export.json_text import to_json
 
@@ -58,6 +58,7 @@ def _derived(record: RunRecord, written_run: dict[str, Any]) -> JsonObject:
         "reply": ("".join(pieces) + tail)[: record.visible_chars],
         "partial": record.partial,
         "metrics": metrics_to_dict(run_metrics(record)),
+        "traffic": traffic_to_dict(run_traffic(record)),
         "window_changes": [
             {
                 "step": change.step,
@@ -66,9 +67,26 @@ def _derived(record: RunRecord, written_run: dict[str, Any]) -> JsonObject:
                 "window_after": change.window_after,
                 "speculation_before": change.speculation_before,
                 "speculation_after": change.speculation_after,
+                "policy_before": change.policy_before,
+                "policy_after": change.policy_after,
+                "acceptor_before": change.acceptor_before,
+                "acceptor_after": change.acceptor_after,
+                "lossless_after": change.lossless_after,
             }
             for change in record.window_changes()
         ],
+    }
+
+
+def traffic_to_dict(traffic: Traffic) -> JsonObject:
+    """Sums, then the rates made from them; null where nothing is known."""
+    return {
+        "draft_bytes": traffic.draft_bytes,
+        "draft_ns": traffic.draft_ns,
+        "draft_bytes_per_s": traffic.draft_rate,
+        "verify_bytes": traffic.verify_bytes,
+        "verify_ns": traffic.verify_ns,
+        "verify_bytes_per_s": traffic.verify_rate,
     }
 
 

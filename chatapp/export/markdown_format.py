@@ -7,17 +7,21 @@ hold can become a heading, a link, an image or HTML.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from chatapp.domain.metrics import Metrics, combined_metrics, run_metrics
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import Conversation, RunRecord, Turn
+from chatapp.domain.request import chooses_by_itself
 from chatapp.domain.tokens import DraftOutcome
-from chatapp.export.numbers import count, metric_rows, percent, probability
+from chatapp.domain.wording import proposer
+from chatapp.export.numbers import NOTHING, count, metric_rows, percent, probability
 from chatapp.export.visible import token_label, visible
-from chatapp.export.wording import conditions, ending, moment, settings, system_prompt
+from chatapp.export.wording import conditions, ending, moment, settings, system_prompt, traffic
 
 REJECTED_SHOWN = 12
+REASONS_SHOWN = 6
 
 
 class MarkdownExporter:
@@ -99,9 +103,14 @@ def _turn(turn: Turn, number: int, system: str) -> Iterator[str]:
     metrics = run_metrics(record)
     yield _numbers(metrics)
     yield _shares(metrics)
-    changes = [f"{change.label} at step {change.step}" for change in record.window_changes()]
+    if limit := traffic(record):
+        yield f"Memory traffic: {limit}."
+    if not record.lossless:
+        yield "**Lossy**: an acceptor kept tokens that the target alone might not have written."
+    changes = [f"{inline(change.label)} at step {change.step}" for change in record.window_changes()]
     if changes:
         yield "Window: " + "; ".join(changes) + "."
+    yield _decisions(record)
     yield _rejected(record)
     yield (
         "Settings: " + "; ".join(f"{name} {inline(value)}" for name, value in settings(record.started)) + "."
@@ -122,6 +131,25 @@ def _shares(metrics: Metrics) -> str:
     return _table(["class", "tokens", "share"], rows, right=True)
 
 
+def _decisions(record: RunRecord) -> str:
+    """Where a policy chose the windows by itself: its reasons, and how often each was given."""
+    reasons = Counter(
+        (step.choice.policy, step.choice.reason)
+        for step in record.steps
+        if step.choice is not None and chooses_by_itself(step.choice.policy)
+    )
+    if not reasons:
+        return ""
+    lines = [
+        f"- {inline(policy)}: {inline(reason)} ({count(number, 'step')})"
+        for (policy, reason), number in reasons.most_common(REASONS_SHOWN)
+    ]
+    left = len(reasons) - len(lines)
+    if left:
+        lines.append(f"- {count(left, 'reason')} more")
+    return "Reasons of the window policy:\n\n" + "\n".join(lines)
+
+
 def _rejected(record: RunRecord) -> str:
     """What the draft wanted where the target said no: the first few, and how many there are."""
     replaced = [view for view in record.tokens() if view.rejected is not None]
@@ -134,6 +162,7 @@ def _rejected(record: RunRecord) -> str:
         [
             str(view.step),
             _cell(token_label(view.rejected.text)),
+            inline(proposer(view.rejected.source)) or NOTHING,
             probability(view.rejected.draft_prob),
             probability(view.rejected.target_prob),
             _cell(token_label(view.token.text)),
@@ -143,7 +172,9 @@ def _rejected(record: RunRecord) -> str:
     ]
     head = f"{count(tested_out, 'draft')} rejected, {untested:,} untested"
     head += f"; the first {REJECTED_SHOWN}:" if len(replaced) > REJECTED_SHOWN else ":"
-    table = _table(["step", "the draft wanted", "draft prob.", "target prob.", "the target wrote"], rows)
+    table = _table(
+        ["step", "the draft wanted", "proposed by", "draft prob.", "target prob.", "the target wrote"], rows
+    )
     return f"{head}\n\n{table}"
 
 

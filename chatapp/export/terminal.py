@@ -16,7 +16,7 @@ from chatapp.domain.record import Conversation, RunRecord
 from chatapp.domain.tokens import TokenKind
 from chatapp.export.numbers import metric_rows, percent
 from chatapp.export.visible import visible
-from chatapp.export.wording import conditions, ending, moment
+from chatapp.export.wording import acceptor, conditions, ending, moment, traffic, window_policy
 
 _MARKS = {Underline.SOLID: "_", Underline.WAVY: "~", Underline.DOUBLE: "=", Underline.DOTTED: "."}
 TAB = "    "
@@ -58,7 +58,8 @@ def render(conversation: Conversation, look: TerminalLook) -> str:
     for number, turn in enumerate(conversation.turns, 1):
         lines += [look.bold("You"), visible(turn.prompt), "", look.bold(f"Reply {number}")]
         lines += _reply_lines(turn.record, look)
-        lines += [f"[{_one_line(ending(turn.record))}]", *_number_lines(run_metrics(turn.record)), ""]
+        lines += [f"[{_one_line(ending(turn.record))}]", *_number_lines(run_metrics(turn.record))]
+        lines += [*_fact_lines(turn.record), ""]
     lines.append(look.bold("The whole conversation"))
     lines += _number_lines(combined_metrics(run_metrics(turn.record) for turn in conversation.turns))
     lines += _condition_lines(conversation)
@@ -146,6 +147,22 @@ def _number_lines(metrics: Metrics) -> list[str]:
         f"{KIND_STYLES[kind].label} {percent(metrics.share(kind))}" for kind, _ in metrics.counts
     )
     return [numbers, shares]
+
+
+def _fact_lines(record: RunRecord) -> list[str]:
+    """What else the numbers depend on: the memory's limit, the parts in use."""
+    if record.started is None:
+        return []
+    started, limit = record.started, traffic(record)
+    parts = [
+        f"Acceptor {acceptor(started.acceptor, lossless=started.lossless)}",
+        f"Drafter {started.drafter or started.request.drafter}",
+        f"Window policy {window_policy(started)}",
+    ]
+    lines = [_one_line(" · ".join(parts))]
+    if started.lossless and not record.lossless:
+        lines.append("Lossy from where the acceptor changed.")
+    return [*lines, f"Memory traffic {limit}"] if limit else lines
 
 
 def _condition_lines(conversation: Conversation) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from chatapp.domain.events import EndReason, Environment, ModelInfo, RunStarted
+from chatapp.domain.metrics import run_traffic
 from chatapp.domain.record import RunRecord
-from chatapp.domain.request import Role
+from chatapp.domain.request import Role, chooses_by_itself
+from chatapp.domain.wording import gauge
 from chatapp.export.numbers import count
 
 _ENDINGS = {
@@ -39,18 +41,46 @@ def settings(started: RunStarted) -> list[tuple[str, str]]:
         ("Repetition penalty", f"{sampling.repetition_penalty:g}"),
         ("Max tokens", f"{sampling.max_tokens:,}"),
         ("Seed", str(sampling.seed)),
+        ("Presence penalty", f"{sampling.presence_penalty:g}" if sampling.presence_penalty else "off"),
+        ("Frequency penalty", f"{sampling.frequency_penalty:g}" if sampling.frequency_penalty else "off"),
+        ("Logit bias", ", ".join(f"{id}: {bias:+g}" for id, bias in sampling.logit_bias) or "none"),
         ("Stop strings", stops or "none"),
         ("Window k at the start", str(request.window) if request.speculation else "1 (speculation off)"),
-        ("Acceptor", started.acceptor + (" (lossless)" if started.lossless else " (not lossless)")),
-        ("Drafter", request.drafter),
+        ("Window policy", window_policy(started)),
+        ("Acceptor", acceptor(started.acceptor, lossless=started.lossless)),
+        ("Drafter", started.drafter or request.drafter),
         ("Prompt", count(started.prompt_tokens, "token")),
         ("Started", moment(started.started_at)),
         ("Run", started.run_id),
     ]
 
 
+def window_policy(started: RunStarted) -> str:
+    """Which policy the run began with, and what the slider's k meant to it."""
+    policy = started.policy or started.request.policy
+    if not chooses_by_itself(policy):
+        return f"{policy}: k as the slider says"
+    return f"{policy}: k chosen step by step, up to {started.request.window}"
+
+
+def acceptor(name: str, *, lossless: bool) -> str:
+    """An acceptor is never named without what it does to the text."""
+    return f"{name} (lossless)" if lossless else f"{name} (lossy: not the target's own distribution)"
+
+
+def traffic(record: RunRecord) -> str:
+    """How near to the memory's limit the passes of a run came; empty where nothing is known."""
+    if record.started is None:
+        return ""
+    bandwidth, sums = record.started.environment.bandwidth, run_traffic(record)
+    parts = [("verify", gauge(sums.verify_rate, bandwidth)), ("draft", gauge(sums.draft_rate, bandwidth))]
+    return ", ".join(f"{name} {words}" for name, words in parts if words)
+
+
 def model(info: ModelInfo) -> str:
     words = f"{info.name} · {info.architecture} · {parameters(info.parameters)} · {info.dtype}"
+    if info.runs_on:
+        words += f" · runs on: {info.runs_on}"
     return f"{words} · sha256 {info.weights_sha256[:12]}…" if info.weights_sha256 else words
 
 
@@ -74,6 +104,8 @@ def conditions(environment: Environment) -> list[tuple[str, str]]:
         ("Platform", environment.platform),
         ("Versions", ", ".join(f"{package} {version}" for package, version in environment.versions)),
     ]
+    if environment.bandwidth > 0:
+        rows.insert(3, ("Memory bandwidth", f"{environment.bandwidth / 1e9:.1f} GB/s, measured at start-up"))
     if environment.simulated:
         rows.append(("Simulated", "yes: at least one latency is not the device's own"))
     return rows

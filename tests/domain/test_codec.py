@@ -25,6 +25,7 @@ from chatapp.domain.codec import (
 from chatapp.domain.errors import DamagedRecord
 from chatapp.domain.events import Notice, RunEvent, StepCommitted
 from chatapp.domain.record import Conversation, RunRecord, Turn
+from tests.helpers.first_version import without_additions
 from tests.helpers.records import RunScript, conversation, demo_conversation, scripted_run, words
 from tests.helpers.strategies import conversations, event_sequences, records
 
@@ -125,9 +126,39 @@ def places(value: object, path: str = "") -> Iterator[tuple[str, Any, str | int]
         yield from places(value[0], f"{path}[0]")
 
 
-KEYS = [path for path, container, _ in places(demo()) if isinstance(container, dict)]
+ADDED = {
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "policy",
+    "runs_on",
+    "bandwidth",
+    "source",
+    "choice",
+    "draft_bytes",
+    "verify_bytes",
+}
+"""Fields that came within schema version 1: documents written before them must still open."""
+
+
+def added(place: str) -> bool:
+    parent, _, key = place.rpartition(".")
+    in_step, in_start = parent.endswith("steps[0]"), parent.endswith("started")
+    return key in ADDED or (in_step and key in ("acceptor", "lossless")) or (in_start and key == "drafter")
+
+
+KEYS = [path for path, container, _ in places(demo()) if isinstance(container, dict) and not added(path)]
 ALL = [path for path, _, _ in places(demo())]
-NULLABLE = (".draft", ".started", ".progress", ".ended", ".draft_prob", ".draw", "drafted[0].target_prob")
+NULLABLE = (
+    ".choice",
+    ".draft",
+    ".started",
+    ".progress",
+    ".ended",
+    ".draft_prob",
+    ".draw",
+    "drafted[0].target_prob",
+)
 
 
 def at(document: Any, wanted: str) -> tuple[Any, Any]:
@@ -165,6 +196,53 @@ def test_a_wrong_type_is_refused_with_its_place(path: str) -> None:
         with pytest.raises(DamagedRecord) as caught:
             conversation_from_dict(document)
         assert caught.value.path == path, wrong
+
+
+def test_a_document_of_the_first_version_opens_and_says_what_is_not_known() -> None:
+    opened = conversation_from_dict(without_additions(demo()))
+    now = demo_conversation()
+    assert [turn.record.text for turn in opened.turns] == [turn.record.text for turn in now.turns]
+    record = opened.turns[1].record
+    assert record.started is not None
+    assert (record.started.drafter, record.started.policy, record.started.request.policy) == ("", "", "fixed")
+    assert record.started.environment.bandwidth == 0.0
+    assert record.started.environment.target.runs_on == ""
+    assert opened.turns[0].record.started is not None
+    assert opened.turns[0].record.started.request.sampling.logit_bias == ()
+    step = record.steps[1]
+    assert (step.choice, step.acceptor, step.lossless, step.verify_bytes) == (None, "", True, 0)
+    assert {draft.source for draft in step.drafted} == {""}
+    assert list(record.window_changes()) == []
+
+
+@pytest.mark.parametrize("path", [path for path, _, _ in places(demo()) if added(path)])
+def test_each_added_field_may_be_missing_by_itself(path: str) -> None:
+    document = demo()
+    container, key = at(document, path)
+    del container[key]
+    assert len(conversation_from_dict(document).turns) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("choice", "adaptive"),
+        ("choice.policy", None),
+        ("choice.reason", 1),
+        ("choice.estimates", {}),
+        ("choice.estimates[0].name", 3),
+        ("choice.estimates[0].value", "soon"),
+    ],
+)
+def test_a_choice_is_read_as_strictly_as_the_rest(path: str, wrong: object) -> None:
+    step = demo_conversation().turns[1].record.steps[6]
+    encoded = through_json(event_to_dict(step))
+    assert encoded["choice"]["policy"] == "adaptive"
+    container, key = at(encoded, path)
+    container[key] = wrong
+    with pytest.raises(DamagedRecord) as caught:
+        event_from_dict(encoded)
+    assert caught.value.path == path
 
 
 def test_keys_of_a_later_addition_are_ignored() -> None:

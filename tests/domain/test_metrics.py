@@ -12,7 +12,9 @@ from chatapp.domain.metrics import (
     Metrics,
     combined_metrics,
     current_tpot_s,
+    recent_windows,
     run_metrics,
+    run_traffic,
     step_timings,
 )
 from chatapp.domain.record import RunRecord
@@ -142,3 +144,55 @@ def test_laws_of_any_run(seed: int) -> None:
     assert sum(metrics.share(kind) or 0 for kind in TokenKind) == pytest.approx(1)
     for before, after in itertools.pairwise(timings):
         assert after.first_token == before.first_token + before.tokens
+
+
+# --- memory traffic -----------------------------------------------------------------------------------------------------
+
+
+def with_bytes(record: RunRecord, *bytes_and_ns: tuple[int, int, int, int]) -> RunRecord:
+    """The run with these (draft bytes, draft ns, verify bytes, verify ns) in its steps."""
+    moved = RunRecord()
+    assert record.started is not None
+    moved.apply(record.started)
+    for step, values in zip(record.steps, bytes_and_ns, strict=True):
+        draft_bytes, draft_ns, verify_bytes, verify_ns = values
+        moved.apply(
+            replace(
+                step,
+                draft_bytes=draft_bytes,
+                draft_ns=draft_ns,
+                verify_bytes=verify_bytes,
+                verify_ns=verify_ns,
+            )
+        )
+    return moved
+
+
+def test_traffic_is_bytes_over_the_time_of_the_passes_that_read_them(record: RunRecord) -> None:
+    moved = with_bytes(
+        record, (0, 0, 9_000, 5), (300, 3_000, 8_000, 4_000), (100, 1_000, 8_000, 4_000), (0, 777, 0, 888)
+    )
+    traffic = run_traffic(moved)
+    assert (traffic.draft_bytes, traffic.draft_ns) == (
+        400,
+        4_000,
+    )  # prefill and the step that says nothing are out
+    assert (traffic.verify_bytes, traffic.verify_ns) == (16_000, 8_000)
+    assert traffic.draft_rate == pytest.approx(0.1e9)
+    assert traffic.verify_rate == pytest.approx(2e9)
+    assert run_traffic(moved, last_steps=2).verify_bytes == 8_000
+    assert (traffic + traffic).verify_rate == traffic.verify_rate
+
+
+def test_traffic_that_no_backend_told_is_unknown(record: RunRecord) -> None:
+    silent = with_bytes(record, *[(0, 5, 0, 5)] * 4)
+    assert run_traffic(silent).draft_rate is None
+    assert run_traffic(silent).verify_rate is None
+    assert run_traffic(RunRecord()).verify_rate is None
+
+
+def test_the_windows_really_used_leave_plain_steps_out(record: RunRecord) -> None:
+    assert recent_windows(record) == pytest.approx(
+        4.0
+    )  # two windows of 4; speculation was off in the last step
+    assert recent_windows(record, last_steps=1) is None

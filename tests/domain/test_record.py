@@ -101,6 +101,34 @@ def test_window_changes_stand_before_the_first_token_of_their_step() -> None:
     ]
 
 
+def test_a_change_of_policy_or_acceptor_is_marked_where_it_took_effect() -> None:
+    script = RunScript(window=5).first("a").verify(["b"], "c", rejected="x")
+    script.set_policy("adaptive").verify(["d"], "e", rejected="x")
+    script.set_window(8).set_acceptor("typical", lossless=False).verify(["f"], "g", rejected="x")
+    script.set_speculation(False).set_policy("fixed").plain("h").set_policy("adaptive").plain("i")
+    script.set_speculation(True).verify(["j"], "k", rejected="x")
+    script.set_policy("other").set_window(4).verify(["l"], "m", rejected="x")
+    script.set_policy("fixed").set_acceptor("coupled").verify(["n"], "o", rejected="x")
+    record = script.end().record()
+    assert [(change.step, change.offset, change.label) for change in record.window_changes()] == [
+        (2, 3, "auto on"),
+        (3, 5, "k up to 8, acceptor typical (lossy)"),
+        (4, 7, "speculation off"),
+        (6, 9, "speculation on, k up to 8"),
+        (7, 11, "policy other, k up to 4"),
+        (8, 13, "auto off, k 4, acceptor coupled"),
+    ]
+    assert record.lossless is False
+
+
+def test_a_policy_that_changed_before_the_first_verify_step_is_marked_there() -> None:
+    script = RunScript(window=5).first("a").set_policy("adaptive").verify(["b"], "c", rejected="x")
+    assert [change.label for change in script.end().record().window_changes()] == ["auto on"]
+    from_the_start = RunScript(window=5, policy="adaptive").first("a").verify(["b"], "c", rejected="x")
+    assert list(from_the_start.end().record().window_changes()) == []
+    assert from_the_start.record().lossless is True
+
+
 def test_running_and_partial() -> None:
     script = RunScript().first("a")
     assert RunRecord().running is False

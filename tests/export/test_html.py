@@ -336,3 +336,23 @@ def test_a_single_slow_step_does_not_flatten_the_others_and_is_marked() -> None:
 
 def test_no_plot_without_a_verify_step() -> None:
     assert tpot_plot(RunScript().first("a").end().record(), "Reply 1") == ""
+
+
+def test_a_token_s_card_says_who_proposed_it_and_why_the_window_was_as_long() -> None:
+    shown = page(demo_conversation())
+    card = shown.text("card")
+    assert "proposed byn-gram look-up" in card
+    assert "proposed bydraft model" in card
+    assert "acceptortypical (lossy)" in card
+    assert "adaptivek 6: the next draft would cost more than it gains" in card
+    assert "estimatesexpected tokens 3.25, draft 2 ms, verify 23 ms" in card
+
+
+def test_a_reply_of_a_lossy_acceptor_is_labelled() -> None:
+    lossy = (
+        RunScript().first("a").set_acceptor("typical", lossless=False).verify(["b"], "c", rejected="d").end()
+    )
+    shown = page(conversation(lossy.turn()))
+    assert shown.text("lossy").startswith("lossy")
+    assert "acceptortypical (lossy)" in shown.text("card")
+    assert page(conversation(RunScript().first("a").end().turn())).text("lossy") == ""

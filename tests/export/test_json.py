@@ -17,7 +17,9 @@ from chatapp.export import json_format
 from chatapp.export.json_format import JsonExporter, document
 from chatapp.export.json_text import to_json
 from chatapp.export.reading import parse_document
+from chatapp.export.registry import builtin_exporters
 from chatapp.resources import resource_path
+from tests.helpers.first_version import without_additions
 from tests.helpers.records import RunScript, conversation, demo_conversation, scripted_run, words
 from tests.helpers.strategies import conversations
 
@@ -60,6 +62,34 @@ def test_samples_give_the_same_bytes_too(sample: Conversation) -> None:
     assert JsonExporter().render(parse_document(first, "sample.json")).encode() == first
 
 
+ADDED = {
+    "sampling": ["presence_penalty", "frequency_penalty", "logit_bias"],
+    "request": ["policy"],
+    "model": ["runs_on"],
+    "environment": ["bandwidth"],
+    "drafted_token": ["source"],
+    "step": ["acceptor", "lossless", "draft_bytes", "verify_bytes", "choice"],
+    "started": ["drafter", "policy"],
+    "window_change": ["policy_before", "policy_after", "acceptor_before", "acceptor_after", "lossless_after"],
+    "turn.properties.derived": ["traffic"],
+}
+"""Fields that came within schema version 1: a file written before them is as valid as one with them."""
+
+
+def test_a_file_of_the_first_version_is_still_valid_and_opens() -> None:
+    written = without_additions(document(demo_conversation()))
+    for turn in written["turns"]:
+        del turn["derived"]["traffic"]
+        turn["derived"]["window_changes"] = []
+    VALIDATOR.validate(written)
+    opened = parse_document(to_json(written).encode(), "old.json")
+    assert opened.turns[0].record.text == demo_conversation().turns[0].record.text
+    again = JsonExporter().render(opened)
+    VALIDATOR.validate(json.loads(again))
+    for exporter in builtin_exporters():
+        assert exporter.render(opened)
+
+
 # --- the schema and the exporter must describe the same thing ----------------------------------------------------------
 
 
@@ -86,7 +116,9 @@ def test_every_field_is_described_and_required() -> None:
     assert len(found) > 18
     for path, schema in found.items():
         assert schema["description"], path
-        assert schema["required"] == list(schema["properties"]), path
+        optional = [name for name in schema["properties"] if name not in schema["required"]]
+        assert optional == ADDED.get(path.removeprefix("$.$defs."), []), path
+        assert schema["required"] == [name for name in schema["properties"] if name not in optional], path
         for name, field in schema["properties"].items():
             assert len(field["description"]) > 4, f"{path}.{name}"
 

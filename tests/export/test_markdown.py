@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.export.markdown_format import MarkdownExporter, fenced, inline
-from tests.helpers.records import RunScript, conversation, demo_conversation
+from tests.helpers.records import BANDWIDTH, RunScript, conversation, demo_conversation
 from tests.helpers.strategies import conversations
 
 
@@ -121,7 +122,8 @@ def test_rejected_drafts_are_summed_up() -> None:
     markdown = MarkdownExporter().render(conversation(script.turn()))
     assert "1 draft rejected, 1 untested:" in markdown
     row = next(line for line in markdown.splitlines() if line.startswith("| 1 |"))
-    assert row.count("|") == 6
+    assert row.count("|") == 7
+    assert "| draft model |" in row
     assert "``␣d¦`ay``" in row
 
 
@@ -145,3 +147,30 @@ def test_a_conversation_that_never_started() -> None:
     markdown = MarkdownExporter().render(conversation(Turn("Hello?", RunRecord())))
     assert "(never started)" in markdown
     assert "Hello?" in markdown
+
+
+def test_decisions_and_their_reasons_are_told() -> None:
+    markdown = MarkdownExporter().render(demo_conversation())
+    assert "auto on at step 5" in markdown
+    assert "acceptor typical (lossy) at step 6" in markdown
+    assert "**Lossy**" in markdown.split("## Turn 2")[1]
+    assert "**Lossy**" not in markdown.split("## Turn 2")[0]
+    assert "- adaptive: k 6: the next draft would cost more than it gains (" in markdown
+    assert "Logit bias 613: -1.5" in markdown
+    assert "runs on: table, float32" in markdown
+    assert "Memory bandwidth: 25.0 GB/s" in markdown
+
+
+def test_the_memory_gauge_is_bytes_over_time_and_left_out_where_nothing_is_known() -> None:
+    script = RunScript(window=2).first("a").verify(["b"], "c", seconds=0.025)
+    record = script.end().record()
+    step = record.steps[1]
+    share = step.verify_bytes / (step.verify_ns / 1e9) / BANDWIDTH
+    markdown = MarkdownExporter().render(conversation(Turn("p", record)))
+    assert f"verify {100 * share:.0f} % of 25.0 GB/s" in markdown
+    assert record.started is not None
+    blind = replace(record.started, environment=replace(record.started.environment, bandwidth=0.0))
+    record.started = blind
+    without = MarkdownExporter().render(conversation(Turn("p", record)))
+    assert "Memory traffic" not in without
+    assert "Memory bandwidth" not in without

@@ -15,6 +15,7 @@ byte-level tokenizers do, and `demo_conversation` is a hand-made one that shows 
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import itertools
 import random
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ from chatapp.domain.events import (
     RunEvent,
     RunStarted,
     StepCommitted,
+    WindowChoice,
 )
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
@@ -42,6 +44,9 @@ DRAFT_NS = 2 * MS
 VERIFY_NS = 21 * MS
 SAMPLE_NS = MS // 2
 HOST_NS = MS // 4
+VERIFY_BYTES = 230_000_000
+DRAFT_BYTES = 11_000_000
+BANDWIDTH = 25e9
 
 
 def environment(*, draft: bool = True) -> Environment:
@@ -49,12 +54,13 @@ def environment(*, draft: bool = True) -> Environment:
         backend="toy",
         device="cpu",
         threads=1,
-        target=ModelInfo("toy-target", "ToyTable", 9_400_000, "float32", "ab" * 32),
-        draft=ModelInfo("toy-draft", "ToyTable", 610_000, "float32", "cd" * 32) if draft else None,
+        target=ModelInfo("toy-target", "ToyTable", 9_400_000, "float32", "ab" * 32, "table, float32"),
+        draft=ModelInfo("toy-draft", "ToyTable", 610_000, "float32", "cd" * 32, "table") if draft else None,
         context_limit=2048,
         vocabulary=4096,
         versions=(("python", "3.11.9"), ("torch", "2.13.0")),
         platform="Linux-x86_64",
+        bandwidth=BANDWIDTH,
     )
 
 
@@ -103,8 +109,12 @@ class RunScript:
         stop: tuple[str, ...] = (),
         run_id: str = "run-0001",
         jitter: random.Random | None = None,
+        policy: str = "fixed",
+        logit_bias: tuple[tuple[int, float], ...] = (),
     ) -> None:
         self.prompt = prompt
+        self._policy = policy
+        self._acceptor = ("rejection", True)
         self._window = window
         self._speculation = speculation
         self._stops = stop
@@ -112,10 +122,20 @@ class RunScript:
         self._clock_ns = 0
         self._steps = 0
         self._text = ""
-        sampling = SamplingSettings(seed=7, stop=stop)
+        sampling = SamplingSettings(seed=7, stop=stop, logit_bias=logit_bias)
         asked = request(prompt, system=system, window=window, speculation=speculation, sampling=sampling)
         self.events: list[RunEvent] = [
-            RunStarted(run_id, STARTED_AT, asked, "rejection", True, environment(), 3 + len(prompt) // 4)
+            RunStarted(
+                run_id=run_id,
+                started_at=STARTED_AT,
+                request=dataclasses.replace(asked, policy=policy),
+                acceptor="rejection",
+                lossless=True,
+                environment=environment(),
+                prompt_tokens=3 + len(prompt) // 4,
+                drafter="model",
+                policy=policy,
+            )
         ]
 
     def set_window(self, window: int) -> RunScript:
@@ -124,6 +144,14 @@ class RunScript:
 
     def set_speculation(self, on: bool) -> RunScript:
         self._speculation = on
+        return self
+
+    def set_policy(self, name: str) -> RunScript:
+        self._policy = name
+        return self
+
+    def set_acceptor(self, name: str, lossless: bool = True) -> RunScript:
+        self._acceptor = (name, lossless)
         return self
 
     def progress(self, done: int, total: int) -> RunScript:
@@ -157,8 +185,10 @@ class RunScript:
         rejected: str | None = None,
         draw: float | None = 0.75,
         seconds: float | None = None,
+        source: str = "model",
     ) -> RunScript:
-        """A verify step: `accepted` drafts, then `last`: a correction of `rejected`, or without it a bonus.
+        """A verify step: `accepted` drafts, then `last`: a correction of `rejected`, or without it a bonus. All drafts are
+        of one `source`.
 
         Behind a rejected draft the window is filled with untested ones. `last` None: the reply ended inside the window.
         """
@@ -178,6 +208,7 @@ class RunScript:
             kind = TokenKind.BONUS if rejected is None else TokenKind.CORRECTION
             draft_prob = self._prob(0.01, 0.2) if rejected is not None else None
             tokens.append(CommittedToken(token_id(last), last, kind, self._prob(0.1, 0.9), draft_prob))
+        drafted = [dataclasses.replace(draft, source=source) for draft in drafted]
         window = self._window if rejected is not None or last is None else len(drafted) + 1
         self._commit(tuple(drafted), tuple(tokens), len(accepted), window=window, seconds=seconds)
         return self
@@ -253,9 +284,24 @@ class RunScript:
                 sample_ns=SAMPLE_NS,
                 host_ns=HOST_NS,
                 visible_chars=showable(self._text, self._stops),
+                choice=self._choice(window) if self._steps else None,
+                draft_bytes=DRAFT_BYTES * len(drafted),
+                verify_bytes=VERIFY_BYTES,
+                acceptor=self._acceptor[0],
+                lossless=self._acceptor[1],
             )
         )
         self._steps += 1
+
+    def _choice(self, window: int) -> WindowChoice:
+        if not self._speculation:
+            return WindowChoice(self._policy, "speculation is off")
+        if self._policy == "fixed":
+            return WindowChoice(self._policy, f"k {window}, as asked")
+        estimates = (("expected_tokens", 3.25), ("draft_ms", 2.0), ("verify_ms", 23.0))
+        return WindowChoice(
+            self._policy, f"k {window}: the next draft would cost more than it gains", estimates
+        )
 
 
 def byte_tokens(text: str, cuts: Iterable[int]) -> tuple[list[str], str]:
@@ -331,7 +377,9 @@ def conversation(*turns: Turn, title: str = "A test") -> Conversation:
 
 def demo_conversation() -> Conversation:
     """Two turns with every kind, a k change, speculation off and on, code, an emoji, a notice and a cut reply."""
-    story = RunScript("Tell me a story about Mira, a lighthouse and a silver key.", window=5)
+    story = RunScript(
+        "Tell me a story about Mira, a lighthouse and a silver key.", window=5, logit_bias=((613, -1.5),)
+    )
     story.first("Mira").verify([" lived", " in", " an"], " old", rejected=" the")
     story.verify([" lighthouse", " at", " the", " edge"], " of").verify(
         [" the", " sea", "."], " Every", rejected="\n"
@@ -358,7 +406,10 @@ def demo_conversation() -> Conversation:
         ["(", "floors", ":"], " int", rejected=" list"
     )
     code.verify([",", " per", "_floor", ":", " int"], ")")
-    code.verify([" ->", " int", ":\n", "    "], "return", rejected="if")
+    code.set_policy("adaptive").verify(
+        [" ->", " int", ":\n", "    "], "return", rejected="if", source="ngram"
+    )
+    code.set_acceptor("typical", lossless=False)
     code.verify([" floors", " *", " per", "_floor", "\n"], "```")
     code.verify(["\n\n", "Every"], " floor", rejected=" step")
     code.notice("draft_failed", "The draft failed; the reply goes on with the target alone.")

@@ -18,6 +18,7 @@ from chatapp.domain.events import (
     RunEvent,
     RunStarted,
     StepCommitted,
+    WindowChoice,
 )
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.domain.request import (
@@ -47,6 +48,7 @@ drafted_tokens = st.builds(
     target_prob=optional_probs,
     draw=optional_probs,
     outcome=st.sampled_from(DraftOutcome),
+    source=texts,
 )
 committed_tokens = st.builds(
     CommittedToken,
@@ -57,7 +59,13 @@ committed_tokens = st.builds(
     draft_prob=optional_probs,
 )
 models = st.builds(
-    ModelInfo, name=texts, architecture=texts, parameters=counts, dtype=texts, weights_sha256=texts
+    ModelInfo,
+    name=texts,
+    architecture=texts,
+    parameters=counts,
+    dtype=texts,
+    weights_sha256=texts,
+    runs_on=texts,
 )
 environments = st.builds(
     Environment,
@@ -71,6 +79,7 @@ environments = st.builds(
     versions=st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
     platform=texts,
     simulated=st.booleans(),
+    bandwidth=st.floats(allow_nan=False),
 )
 samplings = st.builds(
     SamplingSettings,
@@ -82,6 +91,11 @@ samplings = st.builds(
     max_tokens=st.integers(1, 1_000_000),
     seed=st.integers(0, MAX_SEED),
     stop=st.lists(texts.filter(bool), max_size=2).map(tuple),
+    presence_penalty=st.floats(-2, 2),
+    frequency_penalty=st.floats(-2, 2),
+    logit_bias=st.dictionaries(counts, st.floats(-100, 100), max_size=2).map(
+        lambda bias: tuple(bias.items())
+    ),
 )
 _earlier = st.lists(st.builds(Message, role=st.sampled_from(Role), content=texts), max_size=2)
 _last = st.builds(Message, role=st.just(Role.USER), content=texts.filter(str.strip))
@@ -93,6 +107,7 @@ requests = st.builds(
     speculation=st.booleans(),
     acceptor=texts,
     drafter=texts,
+    policy=texts,
 )
 starts = st.builds(
     RunStarted,
@@ -103,6 +118,8 @@ starts = st.builds(
     lossless=st.booleans(),
     environment=environments,
     prompt_tokens=counts,
+    drafter=texts,
+    policy=texts,
 )
 ends = st.builds(
     RunEnded,
@@ -113,6 +130,14 @@ ends = st.builds(
     target_cached=counts,
     draft_cached=counts,
     error=texts,
+)
+
+
+choices = st.builds(
+    WindowChoice,
+    policy=texts,
+    reason=texts,
+    estimates=st.lists(st.tuples(texts, st.floats(allow_nan=False)), max_size=2).map(tuple),
 )
 
 
@@ -135,6 +160,11 @@ def steps(draw: st.DrawFn, index: int, not_before_ns: int) -> StepCommitted:
         host_ns=draw(small),
         visible_chars=draw(small),
         residual_fallbacks=draw(small),
+        choice=draw(st.none() | choices),
+        draft_bytes=draw(small),
+        verify_bytes=draw(small),
+        acceptor=draw(texts),
+        lossless=draw(st.booleans()),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from chatapp.domain.events import EndReason, RunEnded, StepCommitted
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.export.json_format import JsonExporter
 from chatapp.store.sqlite_store import SqliteStore
+from tests.helpers.first_version import event_without_additions
 from tests.helpers.records import RunScript, demo_conversation
 from tests.helpers.stores import STORY, answered, chat, keep, opened, partial, reopened
 from tests.helpers.strategies import conversations
@@ -51,6 +54,22 @@ def test_any_conversation_comes_out_as_its_json_says(value: Conversation) -> Non
         back = store.latest()
     assert back is not None
     assert JsonExporter().render(back) == JsonExporter().render(value)
+
+
+def test_a_chat_kept_by_the_first_version_comes_back(path: Path) -> None:
+    with opened(path) as store:
+        keep(store, chat(STORY), 0, STORY.events)
+    with sqlite3.connect(path) as old:
+        for row, batch in old.execute("SELECT id, events FROM batch").fetchall():
+            events = [event_without_additions(event) for event in json.loads(batch)]
+            old.execute("UPDATE batch SET events = ? WHERE id = ?", (json.dumps(events), row))
+    old.close()
+    back = reopened(path)
+    assert back is not None
+    record = back.turns[0].record
+    assert record.text == STORY.record().text
+    assert {step.choice for step in record.steps} == {None}
+    assert record.ended == STORY.record().ended
 
 
 def test_lone_surrogates_do_not_stop_it(path: Path) -> None:

@@ -19,7 +19,7 @@ from chatapp.export.html.plot import tpot_plot
 from chatapp.export.html.style import style_sheet
 from chatapp.export.html.tokens import reply_text
 from chatapp.export.numbers import count, metric_rows, percent
-from chatapp.export.wording import conditions, ending, moment, settings, system_prompt
+from chatapp.export.wording import conditions, ending, moment, settings, system_prompt, traffic
 
 
 class HtmlExporter:
@@ -118,11 +118,19 @@ def _numbers(record: RunRecord, number: int) -> str:
     if record.started is None:
         return ""
     metrics = run_metrics(record)
+    limit = traffic(record)
+    gauge = f'<p class="gauge">Memory traffic: {esc(limit)}</p>' if limit else ""
     return (
         f'<div class="panel" id="numbers-{number}" tabindex="-1" aria-label="Numbers of reply {number}">'
-        f"{_tiles(metrics)}{_shares(metrics)}{tpot_plot(record, f'Reply {number}')}"
+        f"{_tiles(metrics)}{_lossy(record)}{_shares(metrics)}{gauge}{tpot_plot(record, f'Reply {number}')}"
         f"<details><summary>Settings of this run</summary>{definition_list(settings(record.started))}</details></div>\n"
     )
+
+
+def _lossy(record: RunRecord) -> str:
+    if record.lossless:
+        return ""
+    return '<p class="lossy"><b>lossy</b> An acceptor kept tokens that the target alone might not have written.</p>'
 
 
 def _shares(metrics: Metrics) -> str:

@@ -126,6 +126,9 @@ h1{font-size:27px;line-height:1.25;letter-spacing:-.015em;font-weight:680;margin
 .reply>.panel{margin-top:16px}
 .shares{display:block;width:100%;height:8px;border-radius:4px;margin:16px 0 8px}
 .shares rect{fill:var(--kind)}
+.gauge{margin:8px 0 0;font-size:13px;color:var(--muted)}
+.lossy{margin:12px 0 0;font-size:13px;color:var(--muted)}
+.lossy b{color:var(--warning);background:var(--warning-soft);border-radius:6px;padding:1px 8px;margin-right:6px}
 .share-key{display:flex;flex-wrap:wrap;gap:4px 20px;margin:0;padding:0;list-style:none;font-size:13px;color:var(--muted)}
 .share-key .t{cursor:default}
 details{margin-top:14px;border-top:1px solid var(--border);padding-top:12px}
@@ -160,7 +163,7 @@ body:has(.text .t:hover) .text .t:focus:not(:hover){anchor-name:none}
 .piece{font:600 13px/1.4 ui-monospace,"SF Mono","Cascadia Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
 .kind{color:var(--kind);font-weight:640;text-decoration:underline var(--mark) 1.5px;text-underline-offset:3px}
 .meaning{display:block;color:var(--muted);margin:5px 0 8px}
-.row{display:grid;grid-template-columns:66px 1fr;gap:8px;padding:3px 0}
+.row{display:grid;grid-template-columns:76px 1fr;gap:8px;padding:3px 0}
 .name{color:var(--muted)}
 .prob{display:flex;gap:9px;align-items:center}
 .meter{width:104px;height:5px;border-radius:3px;flex:none}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chatapp.domain.events import StepCommitted
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView, WindowChange
-from chatapp.domain.tokens import DraftedToken, DraftOutcome
+from chatapp.domain.tokens import DraftedToken, DraftOutcome, TokenKind
+from chatapp.domain.wording import estimates, proposer, step_acceptor
 from chatapp.export.html.markup import esc
 from chatapp.export.numbers import count, milliseconds, probability
 from chatapp.export.visible import token_label
@@ -66,11 +68,23 @@ def _card(record: RunRecord, view: TokenView, text: str) -> str:
     untested = sum(draft.outcome is DraftOutcome.UNTESTED for draft in step.drafted)
     took = f"{milliseconds((step.ended_ns - step.started_ns) / 1e9)} for {len(step.tokens)}"
     rows.append(_row("step", took + (f" · {count(untested, 'draft')} untested" if untested else "")))
+    rows += [_row(name, value) for name, value in _decisions(step, view) if value]
     return (
         f'<span class="card" role="tooltip"><span class="head"><b class="piece">{esc(token_label(text))}</b>'
         f'<span class="kind">{esc(style.label)}</span></span>'
         f'<span class="meaning">{esc(style.meaning)}</span>{"".join(rows)}</span>'
     )
+
+
+def _decisions(step: StepCommitted, view: TokenView) -> Iterator[tuple[str, str]]:
+    """Who proposed the token, by which rule it was kept, and why the window was as long as it was."""
+    if view.kind is TokenKind.ACCEPTED and view.position < len(step.drafted):
+        yield "proposed by", proposer(step.drafted[view.position].source)
+    if step.drafted:
+        yield "acceptor", step_acceptor(step)
+    if step.choice is not None:
+        yield step.choice.policy or "window", step.choice.reason
+        yield "estimates", estimates(step.choice)
 
 
 def _row(name: str, value: str) -> str:
@@ -90,7 +104,8 @@ def _probability_row(name: str, value: float) -> str:
 
 
 def _rejection(draft: DraftedToken) -> str:
-    facts = f"draft {probability(draft.draft_prob)}, target {probability(draft.target_prob)}"
+    who = proposer(draft.source) or "draft"
+    facts = f"{who} {probability(draft.draft_prob)}, target {probability(draft.target_prob)}"
     if draft.draw is not None:
         facts += f", draw {probability(draft.draw)}"
     return (
