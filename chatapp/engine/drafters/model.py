@@ -53,33 +53,43 @@ class ModelDrafter:
         return self._sequence.length - start
 
     def propose(self, prefix: Sequence[int], budget: Budget) -> Proposal:
-        """The pending token, and the accepted draft that the draft model still lacks after a full window, are fed in the
-        first call; the last proposal is not fed at all, since it may never be needed."""
-        room = self._sequence.model.context_limit - len(prefix) + 1
-        acceptor = self._acceptor()
         ids: list[int] = []
         rows: list[Row] = []
         confidences: list[float] = []
-        feed: Sequence[int] = prefix[self._sequence.length :]
-        for _ in range(min(budget.count, room)):
-            if budget.cancelled:
-                break
-            logits = self._sequence.advance(feed, rows=1)[0]
-            try:
-                row = self._processor.row(logits, prefix, ids)
-            except NotFinite as error:
-                raise DraftFailed(f"the draft model gave {error}") from error
-            token = acceptor.draw_draft(row, len(prefix) + len(ids))
+        while len(ids) < budget.count and self.has_room(len(prefix) + len(ids)) and not budget.cancelled:
+            token, row = self.draw(prefix, ids)
             ids.append(token)
             rows.append(row)
             confidences.append(row.prob(token))
             if token in self._ends or not budget.more(confidences[-1], SOURCE):
                 break
-            feed = (token,)
         return Proposal(tuple(ids), tuple(rows), (SOURCE,) * len(ids), tuple(confidences))
 
+    def has_room(self, length: int) -> bool:
+        """Whether a token can be drawn behind `length` others: the draft's context holds them all."""
+        return length <= self._sequence.model.context_limit
+
+    def draw(self, prefix: Sequence[int], drafts: Sequence[int]) -> tuple[int, Row]:
+        """One token behind `prefix` and `drafts`, and what it was drawn from.
+
+        What the model lacks of them is fed in this one call: the pending token, after a full window the last draft of it,
+        and whatever others proposed. The token itself is not fed, since it may never be needed. Raises `DraftFailed`.
+        """
+        known = self._sequence.length
+        feed = [*prefix[known:], *drafts[max(known - len(prefix), 0) :]]
+        logits = self._sequence.advance(feed, rows=1)[0]
+        try:
+            row = self._processor.row(logits, prefix, drafts)
+        except NotFinite as error:
+            raise DraftFailed(f"the draft model gave {error}") from error
+        return self._acceptor().draw_draft(row, len(prefix) + len(drafts)), row
+
+    def is_far_behind(self, prefix: Sequence[int]) -> bool:
+        """The model lacks more of `prefix` than one pass can take in."""
+        return len(prefix) - self._sequence.length > self._sequence.model.prefill_rows
+
     def exhausted(self, prefix: Sequence[int]) -> bool:
-        return len(prefix) > self._sequence.model.context_limit
+        return not self.has_room(len(prefix))
 
     def rewind(self, length: int) -> None:
         self._sequence.rewind(length)
