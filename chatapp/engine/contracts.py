@@ -16,6 +16,10 @@ from chatapp.domain.events import ModelInfo, WindowChoice
 from chatapp.engine.distribution import Row
 
 
+class PartFailed(RuntimeError):
+    """A plugin's drafter or model failed; the message names it and says how."""
+
+
 class CausalModel(Protocol):
     """A decoder whose KV is addressed by position: rewinding is simply starting at a smaller position."""
 

@@ -32,6 +32,7 @@ from chatapp.engine.contracts import (
     Clock,
     Control,
     Drafter,
+    PartFailed,
     Proposal,
     StepOutcome,
     TargetRows,
@@ -65,6 +66,9 @@ class Parts:
     draft_cached: Callable[[], int] = lambda: 0
     after_step: Callable[[StepOutcome], str | None] = lambda _: None
     """Told of every verify step; what it answers goes out as a notice `threads`: the governor changed their number."""
+    troubles: Callable[[], Sequence[str]] = lambda: ()
+    """Asked after every verify step: what went wrong in a plugin's part that the reply can do without. Each goes out as a
+    notice `plugin_failed`."""
 
 
 @dataclass(slots=True)
@@ -228,6 +232,8 @@ class SpeculativeRun:
         change = self._parts.after_step(outcome)
         if change is not None:
             yield Notice("threads", change, self._now())
+        for trouble in self._parts.troubles():
+            yield Notice("plugin_failed", trouble, self._now())
 
     def _plan(self, step: _Step) -> int:
         """k of this step: the policy's, under what is asked and what the reply's or the context's end leaves room for."""
@@ -275,7 +281,9 @@ class SpeculativeRun:
             drafter.rewind(0)
             self._drafter = None
             step.proposal = Proposal()
-            message = f"The draft model failed ({failure}): from here the target answers alone."
+            # A plugin's failure names itself.
+            what = str(failure) if isinstance(failure, PartFailed) else f"The draft model failed ({failure})"
+            message = f"{what}: from here the target answers alone."
             notices.append(Notice("draft_failed", message, self._now()))
         step.draft_bytes = drafter.bytes_read - read_before
         step.choice = policy.choice()

@@ -25,16 +25,24 @@ from chatapp.domain.errors import (
 )
 from chatapp.domain.events import Environment, RunEvent, RunStarted
 from chatapp.domain.ports import EngineCapabilities, LoadProgress, PairInfo, PairLocation
-from chatapp.domain.request import MAX_WINDOW, GenerationRequest
+from chatapp.domain.request import MAX_WINDOW, GenerationRequest, SamplingSettings
 from chatapp.engine.backends.checkpoint import read_checkpoint
-from chatapp.engine.backends.loading import check_config, default_device, load_model
+from chatapp.engine.backends.loading import default_device
 from chatapp.engine.bandwidth import measure_bandwidth
 from chatapp.engine.clock import MonotonicClock
 from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter, StepOutcome, WindowPolicy
 from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.prompt import Prompt, require_same_vocabulary
 from chatapp.engine.randomness import Streams
-from chatapp.engine.registry import ACCEPTORS, DRAFTERS, POLICIES, DraftingContext, RunAcceptors, chosen
+from chatapp.engine.registry import (
+    BackendChooser,
+    DraftingContext,
+    Registry,
+    RunAcceptors,
+    chosen,
+    discover,
+)
+from chatapp.engine.registry.guards import GuardedModel, GuardedPolicy
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
 from chatapp.engine.threads import ThreadGovernor, default_threads
@@ -44,12 +52,13 @@ NAMED_PACKAGES = ("torch", "transformers", "tokenizers", "PySide6-Essentials")
 
 @dataclass(frozen=True, slots=True)
 class LoadedPair:
-    """A pair ready to run. `text` may come from a real tokenizer or, for toys, from a test."""
+    """A pair ready to run, with the parts that it can run with. `text` may come from a real tokenizer or, for toys, from a test."""
 
     info: PairInfo
     target: CachedSequence
     draft: CachedSequence | None
     prompt: Prompt
+    registry: Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +101,26 @@ class Engine:
         on_progress(LoadProgress(0.05, "Reading the tokenizer"))
         target_files = read_checkpoint(location.target)
         draft_files = read_checkpoint(location.draft) if location.draft is not None else None
+        # Plugins are imported here and not before: on the engine thread, with the window long on the screen.
+        backends = BackendChooser(discover(), device)
         for files in (target_files, draft_files):
             if files is not None:
                 # Before the tokenizer: transformers reads config.json for it too, and says less about what is wrong there.
-                check_config(files)
+                backends.check(files)
         prompt = Prompt.load(location.target, target_files.eos_ids())
         if draft_files is not None and location.draft is not None and not same_tokenizer(location):
             require_same_vocabulary(prompt.vocabulary(), Prompt.load(location.draft, ()).vocabulary())
         on_progress(LoadProgress(0.35, "Loading the target"))
-        target = load_model(target_files, device, role="target", weights=location.target_weights)
+        target = backends.load(target_files, role="target", weights=location.target_weights)
         draft: CausalModel | None = None
         if draft_files is not None:
             on_progress(LoadProgress(0.8, "Loading the draft"))
-            draft = load_model(draft_files, device, role="draft", weights=location.draft_weights)
+            draft = backends.load(draft_files, role="draft", weights=location.draft_weights)
             require_all_ids(prompt, target, draft)
         bandwidth = measure_bandwidth(threads, device)
-        self._pair = assemble(location, target, draft, prompt, device, bandwidth=bandwidth)
+        self._pair = assemble(
+            location, target, draft, prompt, device, bandwidth=bandwidth, registry=backends.registry
+        )
         self._policies.clear()
         on_progress(LoadProgress(1.0, "Ready"))
         return self._pair.info
@@ -116,9 +129,9 @@ class Engine:
         """Template and check a request. Raises `RequestError`; nothing is computed yet and no cache is touched."""
         submitted_ns = self._clock.now_ns()
         pair = self.pair
-        chosen(ACCEPTORS, "acceptor", request.acceptor)
-        chosen(DRAFTERS, "drafter", request.drafter)
-        chosen(POLICIES, "policy", request.policy)
+        chosen(pair.registry.acceptors, "acceptor", request.acceptor)
+        chosen(pair.registry.drafters, "drafter", request.drafter)
+        chosen(pair.registry.policies, "policy", request.policy)
         ids = pair.prompt.encode(request.messages)
         if not ids:
             raise EmptyPrompt("There is nothing to send: the prompt has no tokens.")
@@ -135,7 +148,9 @@ class Engine:
     def run(self, prepared: PreparedRun, control: Control) -> Iterator[RunEvent]:
         """The events of one reply."""
         pair, request = self.pair, prepared.request
-        acceptors = RunAcceptors(Streams(request.sampling.seed), greedy=request.sampling.greedy)
+        acceptors = RunAcceptors(
+            Streams(request.sampling.seed), greedy=request.sampling.greedy, parts=pair.registry.acceptors
+        )
         acceptor = acceptors(control.acceptor)
         processor = Processor(request.sampling, len(prepared.prompt_ids))
         drafter = self._drafter(request.drafter, processor, acceptors)
@@ -164,6 +179,7 @@ class Engine:
                 clock=self._clock,
                 draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
                 after_step=self._watch_threads,
+                troubles=self._policy_troubles,
             ),
             control=control,
             submitted_ns=prepared.submitted_ns,
@@ -173,8 +189,8 @@ class Engine:
         return self._governor.observe(outcome.window, outcome.verify_ns)
 
     def _drafter(self, name: str, processor: Processor, acceptors: RunAcceptors) -> Drafter | None:
-        """None where the drafter needs a draft model and the pair has none."""
-        pair, part = self.pair, DRAFTERS[name]
+        """None where nobody is to propose, or the drafter needs a draft model and the pair has none."""
+        pair, part = self.pair, self.pair.registry.drafters[name]
         if part.needs_draft and pair.draft is None:
             return None
         vocabulary = pair.info.environment.vocabulary
@@ -185,10 +201,15 @@ class Engine:
     def _policy(self, name: str, drafter: str) -> WindowPolicy:
         """One instance per policy and drafter for as long as the pair is loaded: what it learnt serves the next reply. A name
         that is not known, in mid-run, means `fixed`."""
-        part = POLICIES.get(name) or POLICIES["fixed"]
+        policies = self.pair.registry.policies
+        part = policies.get(name) or policies["fixed"]
         if (name, drafter) not in self._policies:
             self._policies[name, drafter] = part.make()
         return self._policies[name, drafter]
+
+    def _policy_troubles(self) -> list[str]:
+        guarded = [policy for policy in self._policies.values() if isinstance(policy, GuardedPolicy)]
+        return [trouble for policy in guarded for trouble in policy.take_troubles()]
 
     def forget(self) -> None:
         """Drop all KV (a benchmark's cold start)."""
@@ -205,12 +226,13 @@ def assemble(
     device: str,
     *,
     bandwidth: float = 0.0,
+    registry: Registry | None = None,
 ) -> LoadedPair:
     """A pair from its parts. Where one side's logits are padded to more ids than the other's, both are cut to the shared
-    ones: no tokenizer gives the rest."""
+    ones: no tokenizer gives the rest. `registry` None: the built-in parts."""
     vocabulary = target.vocabulary if draft is None else min(target.vocabulary, draft.vocabulary)
     environment = Environment(
-        backend=type(target).__module__.rpartition(".")[2],
+        backend=backend_name(target),
         device=device_name(device),
         threads=torch.get_num_threads(),
         target=target.info,
@@ -221,23 +243,37 @@ def assemble(
         platform=platform.platform(),
         bandwidth=bandwidth,
     )
+    target_sequence = CachedSequence(target, vocabulary)
+    draft_sequence = CachedSequence(draft, vocabulary) if draft is not None else None
+    registry = (registry or Registry()).with_drafters_tried(
+        trial_context(draft_sequence, prompt.eos_ids, vocabulary)
+    )
     capabilities = EngineCapabilities(
-        windows=tuple(range(1, MAX_WINDOW + 1)) if draft is not None else (1,),
-        acceptors=tuple((part.name, part.lossless, part.description) for part in ACCEPTORS.values()),
+        windows=tuple(range(1, MAX_WINDOW + 1)),
+        acceptors=tuple((part.name, part.lossless, part.description) for part in registry.acceptors.values()),
         context_limit=target.context_limit,
-        can_speculate=draft is not None,
+        can_speculate=True,  # where there is no draft model, the look-up needs none
         drafters=tuple(
-            (part.name, part.description) for part in DRAFTERS.values() if draft or not part.needs_draft
+            (part.name, part.description)
+            for part in registry.drafters.values()
+            if draft is not None or not part.needs_draft
         ),
-        policies=tuple((part.name, part.description) for part in POLICIES.values()),
+        policies=tuple((part.name, part.description) for part in registry.policies.values()),
+        plugin_errors=registry.errors,
     )
     info = PairInfo(location, environment, capabilities)
-    return LoadedPair(
-        info,
-        CachedSequence(target, vocabulary),
-        CachedSequence(draft, vocabulary) if draft is not None else None,
-        prompt,
-    )
+    return LoadedPair(info, target_sequence, draft_sequence, prompt, registry)
+
+
+def backend_name(model: CausalModel) -> str:
+    return model.backend if isinstance(model, GuardedModel) else type(model).__module__.rpartition(".")[2]
+
+
+def trial_context(draft: CachedSequence | None, ends: frozenset[int], vocabulary: int) -> DraftingContext:
+    """What a stranger's drafter is made with once, to see that it can be."""
+    acceptors = RunAcceptors(Streams(0), greedy=False)
+    acceptors("rejection")
+    return DraftingContext(draft, Processor(SamplingSettings()), acceptors.current, ends, vocabulary)
 
 
 def require_all_ids(prompt: Prompt, target: CausalModel, draft: CausalModel) -> None:

@@ -21,6 +21,7 @@ from chatapp.engine.distribution import draw_residual, residual
 class BlockAcceptor(IndependentDraws):
     name = "block"
     lossless = True
+    description = "Judges the window as a whole: on average keeps no fewer tokens than rejection, more where k is large."
 
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         count = len(proposal.ids)

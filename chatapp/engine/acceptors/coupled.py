@@ -17,6 +17,7 @@ from chatapp.engine.randomness import Streams
 class CoupledAcceptor:
     name = "coupled"
     lossless = True
+    description = "Draft and target share their random noise: one seed gives one text, for every k and with speculation off."
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams

@@ -16,6 +16,7 @@ from chatapp.engine.distribution import draw_residual
 class RejectionAcceptor(IndependentDraws):
     name = "rejection"
     lossless = True
+    description = "Keeps a draft with probability min(1, target / draft), else samples the residual."
 
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         draws: list[float | None] = []

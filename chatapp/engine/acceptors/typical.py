@@ -23,6 +23,7 @@ EPSILON = 0.09
 class TypicalAcceptor(IndependentDraws):
     name = "typical"
     lossless = False
+    description = "Lossy: keeps every draft that the target finds plausible. Faster where it hesitates, and not its distribution."
 
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         for index, token in enumerate(proposal.ids):
