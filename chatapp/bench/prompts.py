@@ -5,6 +5,8 @@ The guide's phrasings are such as the built-in pair never saw in training: on th
 
 from __future__ import annotations
 
+import random
+
 from chatapp.domain.request import Message, Role
 
 PROMPTS: dict[str, tuple[str, ...]] = {
@@ -48,3 +50,43 @@ PROMPTS: dict[str, tuple[str, ...]] = {
 def prompts_of(kind: str, count: int) -> list[tuple[Message, ...]]:
     """The first `count` prompts of a kind as one-message conversations (fewer where there are fewer)."""
     return [(Message(Role.USER, text),) for text in PROMPTS[kind][:count]]
+
+
+NAMES = ("Mira", "Paul", "Lina", "Tom", "Nora", "Emil", "Ada", "Jonas")
+PLACES = ("in a garden", "at the harbour", "in a forest", "on a bridge", "in a library", "on a hill")
+THINGS = ("a lamp", "a key", "a map", "a letter", "a bell", "a coin", "a boat")
+BEINGS = ("fox", "baker", "cat", "painter", "sailor", "robot")
+FRAMES = (
+    "Tell me a short story about a {being} named {name} {place} with {thing}.",
+    "What is {a} + {b}?",
+    "{name} has {a} apples and buys {b} more. How many apples does {name} have?",
+    "Write JSON for a person named {name}, age {b}, city Oslo.",
+    "Count from {b} to {a}.",
+    "What is {b} times {c}?",
+    "Write a Python function that adds {b} to a number and takes {c} off.",
+)
+
+
+def varied_prompt(number: int) -> tuple[Message, ...]:
+    """A prompt of its own for every number, kinds in turn; every third is the second question of a conversation."""
+    rng = random.Random(number)
+    if number % len(PROMPTS) == 0:
+        text = rng.choice(PROMPTS["guide"])
+    else:
+        words = {
+            "name": rng.choice(NAMES),
+            "being": rng.choice(BEINGS),
+            "place": rng.choice(PLACES),
+            "thing": rng.choice(THINGS),
+        }
+        numbers = {"a": rng.randint(20, 99), "b": rng.randint(2, 60), "c": rng.randint(2, 12)}
+        text = FRAMES[number % len(FRAMES)].format(**words, **numbers)
+    question = Message(Role.USER, text)
+    if number % 3:
+        return (question,)
+    sum_of = (rng.randint(10, 99), rng.randint(10, 99))
+    return (
+        Message(Role.USER, f"What is {sum_of[0]} + {sum_of[1]}?"),
+        Message(Role.ASSISTANT, f"{sum_of[0]} + {sum_of[1]} = {sum(sum_of)}."),
+        question,
+    )

@@ -123,6 +123,15 @@ SUITES: Mapping[str, Suite] = {
     "sweep": Suite(
         "every kind of prompt at every k, and the peer's if asked (what happens without --suite)", "sweep"
     ),
+    "models": Suite("one token and verify passes: ours, transformers' and the bandwidth bound", "models"),
+    "rigged": Suite(
+        "speculation at full acceptance, against transformers' assisted generation (synthetic)", "rigged"
+    ),
+    "context": Suite("TPOT behind 4,000 tokens of context over TPOT behind 400 (synthetic)", "context"),
+    "jitter": Suite("how ragged verify steps are beside another busy process", "jitter"),
+    "switches": Suite("how soon a stop, a toggle and a change of k take effect", "switches"),
+    "exact": Suite("whether speculation ever changes a greedy or coupled text", "exact"),
+    "soak": Suite("what many runs leave behind in memory", "soak"),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from chatapp.domain.request import SamplingSettings
+from chatapp.engine.backends.synthetic import SURE
 
 
 @dataclass
@@ -51,13 +52,29 @@ class TransformersPeer:
 
     def __init__(self, target: Path, draft: Path | None, *, device: str, dtypes: tuple[str, str]) -> None:
         """`device` and `dtypes` (target's, draft's; torch's names) are those that our own side runs with."""
-        from transformers.utils import logging
+        self._target = load_peer(target, device, dtypes[0])
+        self._draft = load_peer(draft, device, dtypes[1]) if draft is not None else None
+        self.target_passes = 0
+        """Forward passes of the target so far."""
+        self._target.register_forward_pre_hook(self._count_pass)
 
-        # The benchmark's own lines are what a person reads; progress bars and hints of the library fall between them.
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-        self._target = _load(target, device, dtypes[0])
-        self._draft = _load(draft, device, dtypes[1]) if draft is not None else None
+    def _count_pass(self, *_: Any) -> None:
+        self.target_passes += 1
+
+    def rig(self, story: Sequence[int]) -> None:
+        """From here on the draft pays its forwards and then proposes `story` (prompt and reply, from position 0), as
+        `synthetic.RiggedModel` does on our side. Raises `ValueError` without a draft."""
+        if self._draft is None:
+            raise ValueError("there is no draft to rig")
+
+        def say(module: Any, args: Any, output: Any) -> None:  # noqa: ARG001 - the signature of torch's hooks
+            rows = output.logits.shape[1]
+            first = output.past_key_values.get_seq_length() - rows
+            for row in range(rows):
+                if first + row + 1 < len(story):
+                    output.logits[0, row, story[first + row + 1]] = SURE
+
+        self._draft.register_forward_hook(say)
 
     def generate(
         self,
@@ -70,7 +87,7 @@ class TransformersPeer:
         options: dict[str, Any] = {
             "max_new_tokens": sampling.max_tokens,
             "do_sample": not sampling.greedy,
-            "eos_token_id": list(eos_ids),
+            "eos_token_id": list(eos_ids) or None,
             "pad_token_id": next(iter(eos_ids), 0),
             "repetition_penalty": sampling.repetition_penalty,
         }
@@ -107,8 +124,13 @@ class TransformersPeer:
         )
 
 
-def _load(directory: Path, device: str, dtype: str) -> Any:
+def load_peer(directory: Path, device: str, dtype: str) -> Any:
+    """The plain transformers model. Progress bars and hints of the library would fall between a benchmark's lines."""
     import transformers
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
     name = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(
