@@ -7,14 +7,23 @@ and id its own number, the same whatever the window, the draft, the order of ask
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 
 import numpy as np
+import numpy.typing as npt
 
-from chatapp.engine.distribution import Floats, Ids
+from chatapp.engine.distribution import Floats, Ids, Row
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+UNIT = 2.0**-53
+LIKELY = 2.0**-6
+"""Dense races: ids of at least this share of the largest probability run first, the others only where their noise could win."""
+KEPT_POSITIONS = 32
+"""Positions whose noise is kept: draft and target ask for the same ones, at most two windows apart."""
+
+Bits = npt.NDArray[np.uint64]
 
 
 class Streams:
@@ -25,42 +34,70 @@ class Streams:
         self.draft = random.Random(f"{seed}:draft")
         self.accept = random.Random(f"{seed}:accept")
         self.target = random.Random(f"{seed}:target")
-        self._dense: dict[int, Floats] = {}
+        self._steps: Bits = np.empty(0, np.uint64)
+        self._dense: dict[int, Bits] = {}
 
     def exponential(self, position: int, ids: Ids | None, size: int) -> Floats:
         """Exp(1) noise of an absolute position for `ids` (all `size` of them if None), float64, strictly positive.
 
-        argmax(probs / exponential) is a draw from probs: the Gumbel-max trick without logarithms of probabilities. The
-        noise of an id is a hash of seed, position and id (SplitMix64, Steele et al. 2014), so only ids that have mass cost
-        anything.
+        The noise of an id is a hash of seed, position and id (SplitMix64, Steele et al. 2014).
         """
+        return _exponential(self._bits(position, ids, size))
+
+    def race(self, position: int, row: Row) -> int:
+        """argmax(probs / exponential), as an id: a draw from the row (the Gumbel-max trick without logarithms of
+        probabilities). Sparse rows cost what their few ids cost; in a long dense row most ids are ruled out by their bits."""
+        probs = row.probs
+        bits = self._bits(position, row.ids, row.size)
+        if row.ids is not None:
+            return int(row.ids[int((probs / _exponential(bits)).argmax())])
+        if len(probs) <= 1024:
+            return int((probs / _exponential(bits)).argmax())
+        likely = probs >= probs.dtype.type(LIKELY) * probs.max()
+        first = np.flatnonzero(likely)
+        lead = float((probs[first] / _exponential(bits[first])).max())
+        # Any other id has less than the smallest of these probabilities: to win, its noise must lie below this.
+        below = float(probs[first].min()) / lead
+        bound = int(math.exp(-below) / UNIT) - 8  # a little lower, for the rounding of exp and log
+        runners = np.flatnonzero(likely | (bits >= np.uint64(max(bound, 0))))
+        return int(runners[int((probs[runners] / _exponential(bits[runners])).argmax())])
+
+    def _bits(self, position: int, ids: Ids | None, size: int) -> Bits:
+        """53 random bits for each id."""
         if ids is not None:
-            return _noise(self._base(position), ids.astype(np.uint64))
-        noise = self._dense.get(position)
-        if noise is None:
-            noise = _noise(self._base(position), np.arange(size, dtype=np.uint64))
-            if len(self._dense) >= 48:  # three windows: draft and target ask for the same positions
+            return _mixed((ids.astype(np.uint64) + np.uint64(1)) * GOLDEN, self._base(position))
+        bits = self._dense.get(position)
+        if bits is None or len(bits) != size:
+            if len(self._steps) != size:
+                self._steps = np.arange(1, size + 1, dtype=np.uint64) * GOLDEN
+            bits = _mixed(self._steps.copy(), self._base(position))
+            if len(self._dense) >= KEPT_POSITIONS:
                 self._dense.pop(next(iter(self._dense)))
-            self._dense[position] = noise
-        return noise
+            self._dense[position] = bits
+        return bits
 
     def _base(self, position: int) -> np.uint64:
         digest = hashlib.blake2b(f"{self._seed}:noise:{position}".encode(), digest_size=8).digest()
         return np.uint64(int.from_bytes(digest, "little"))
 
 
-def _noise(base: np.uint64, ids: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Floats:
-    """SplitMix64 of `base` + (id + 1) · golden ratio, as −log of 53-bit uniforms in (0, 1)."""
-    state = (ids + np.uint64(1)) * GOLDEN
+def _mixed(state: Bits, base: np.uint64) -> Bits:
+    """SplitMix64's output function of `base` + `state`, in place; the upper 53 bits."""
     state += base
-    state ^= state >> np.uint64(30)
+    shifted = state >> np.uint64(30)
+    state ^= shifted
     state *= MIX_1
-    state ^= state >> np.uint64(27)
+    state ^= np.right_shift(state, np.uint64(27), out=shifted)
     state *= MIX_2
-    state ^= state >> np.uint64(31)
-    uniform = (state >> np.uint64(11)).astype(np.float64)
+    state ^= np.right_shift(state, np.uint64(31), out=shifted)
+    state >>= np.uint64(11)
+    return state
+
+
+def _exponential(bits: Bits) -> Floats:
+    """−log of uniforms in (0, 1): the middles of 2^53 intervals. The least is 1.1e-16, not 0: no id ever gets a free win."""
+    uniform = bits.astype(np.float64)
     uniform += 0.5
-    uniform *= 2.0**-53
-    result: Floats = -np.log(uniform)
-    # −log of the largest uniform is 1.1e-16, not 0: no id ever gets a free win.
-    return result
+    uniform *= UNIT
+    result: Floats = np.log(uniform, out=uniform)
+    return np.negative(result, out=result)

@@ -6,19 +6,26 @@ by itself, so that its bits do not depend on its neighbours in the window.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from chatapp.domain.request import SamplingSettings
-from chatapp.engine.distribution import Floats, GreedyRow, Ids, Row
+from chatapp.engine.distribution import Floats, GreedyRow, Ids, Row, normalised, total
 from chatapp.engine.penalties import Penalties
 
 SMALLEST_TEMPERATURE = 1e-30
 """Below it logits would overflow float32 to infinity, and then to NaN; the distribution is one-hot long before."""
 CUTS = (2.0**-6, 2.0**-10, 2.0**-14)
 """Top-p looks at ids of at least this share of the largest probability first, then at more, at last at every id."""
+SORTED_AT_ONCE = 1024
+"""More candidates than this are not sorted whole: halves that are wholly in or wholly out are put aside first."""
+
+GROUP = 16
+"""Top-k: groups of fewer ids than this are not worth forming."""
 
 
 class NotFinite(ValueError):
@@ -33,8 +40,6 @@ class Processor:
         self._settings = settings
         self._temperature = max(settings.temperature, SMALLEST_TEMPERATURE)
         self._penalties = Penalties(settings, prompt_length)
-        whole = settings.top_k == 0 and settings.top_p >= 1.0 and settings.min_p == 0.0
-        self._truncates = not whole
 
     def row(self, logits: torch.Tensor, context: Sequence[int], drafts: Sequence[int] = ()) -> Row:
         """Process one row `[V]`; `context` and then `drafts` are every id before this position.
@@ -44,59 +49,81 @@ class Processor:
         wide = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
         scores: Floats = self._penalties.applied(wide.numpy(), context, drafts)
         best = int(scores.argmax())  # numpy's argmax stops at the first NaN
-        if not np.isfinite(scores[best]):
+        if not math.isfinite(scores[best]):
             raise NotFinite("logits that are not finite")
         if self._settings.greedy:
             return GreedyRow(best, scores)
-        # The largest is taken off before the division: a tiny temperature cannot overflow.
-        weights = np.exp((scores - scores[best]) / scores.dtype.type(self._temperature))
-        if not self._truncates:
-            return Row(best, normalised(weights))
-        ids = nucleus(weights, self._settings)
-        return Row(best, normalised(weights[ids]), ids, len(scores))
+        ids: Ids | None = None
+        if 0 < self._settings.top_k < len(scores):
+            ids = largest(scores, self._settings.top_k)
+            weights = self._weights(scores[ids], scores[best])
+        else:
+            weights = self._weights(scores, scores[best])
+        kept = nucleus(weights, self._settings.top_p, self._settings.min_p)
+        if kept is not None:
+            weights = weights[kept]
+            ids = kept if ids is None else ids[kept]
+        return Row(best, normalised(weights), ids, len(scores))
+
+    def _weights(self, scores: Floats, top: np.floating[Any]) -> Floats:
+        """Exponentials of scaled logits, the largest 1. It is taken off before the division: a tiny temperature cannot
+        overflow."""
+        result: Floats = scores - top
+        if self._temperature != 1.0:
+            result /= result.dtype.type(self._temperature)
+        return np.exp(result, out=result)
 
 
-def normalised(weights: Floats) -> Floats:
-    result: Floats = weights / weights.sum(dtype=np.float64).astype(weights.dtype)
+def largest(scores: Floats, count: int) -> Ids:
+    """The `count` largest and whatever ties with the smallest of them, ascending ids."""
+    width = 4 * count
+    if len(scores) < GROUP * width:
+        return np.flatnonzero(scores >= _nth_largest(scores, count))
+    # Of `width` groups, each has its largest: the count-th of those is a floor under what is looked for.
+    whole = len(scores) // width * width
+    floor = _nth_largest(scores[:whole].reshape(-1, width).max(axis=0), count)
+    ids = np.flatnonzero(scores >= floor)
+    chosen = scores[ids]
+    return ids[chosen >= _nth_largest(chosen, count)]
+
+
+def _nth_largest(values: Floats, n: int) -> np.floating[Any]:
+    result: np.floating[Any] = np.partition(values, len(values) - n)[len(values) - n]
     return result
 
 
-def nucleus(weights: Floats, settings: SamplingSettings) -> Ids:
-    """The ids that top-k, top-p (of what top-k leaves) and min-p keep, ascending. `weights` `[V]` are the exponentials of
-    scaled logits, the largest 1."""
-    ids: Ids | None = None
-    if 0 < settings.top_k < len(weights):
-        ids = largest(weights, settings.top_k)
-        weights = weights[ids]
-    kept = smallest_set(weights, settings.top_p) if settings.top_p < 1.0 else None
-    if settings.min_p > 0.0:
-        likely = np.flatnonzero(weights >= settings.min_p)
-        kept = likely if kept is None else kept[weights[kept] >= settings.min_p]
-    if kept is None:
-        return ids if ids is not None else np.arange(len(weights))
-    return kept if ids is None else ids[kept]
-
-
-def largest(weights: Floats, count: int) -> Ids:
-    """The `count` largest, ascending ids; at a tie the lower ids."""
-    border = np.partition(weights, len(weights) - count)[len(weights) - count]
-    above = np.flatnonzero(weights > border)
-    tied = np.flatnonzero(weights == border)[: count - len(above)]
-    return np.sort(np.concatenate([above, tied]))
+def nucleus(weights: Floats, top_p: float, min_p: float) -> Ids | None:
+    """The places that top-p and min-p keep, ascending; None where they keep all. The largest weight is 1."""
+    kept = smallest_set(weights, top_p) if top_p < 1.0 else None
+    if min_p > 0.0:
+        kept = np.flatnonzero(weights >= min_p) if kept is None else kept[weights[kept] >= min_p]
+    return kept
 
 
 def smallest_set(weights: Floats, top_p: float) -> Ids:
-    """The fewest ids, largest first, whose mass reaches `top_p` of the whole, ascending."""
-    enough = top_p * float(weights.sum(dtype=np.float64))
+    """The fewest places, largest first and lower ones first at a tie, whose mass reaches `top_p` of the whole, ascending."""
+    enough = top_p * total(weights)
     for cut in CUTS:
         candidates = np.flatnonzero(weights >= cut)
         chosen = weights[candidates]
-        if float(chosen.sum(dtype=np.float64)) >= enough:
+        if total(chosen) >= enough:
             break
     else:
         candidates, chosen = np.arange(len(weights)), weights
+    surely: list[Ids] = []
+    while len(candidates) > SORTED_AT_ONCE:
+        middle = np.partition(chosen, len(chosen) // 2)[len(chosen) // 2]
+        above = chosen > middle
+        mass = total(chosen[above])
+        if mass < enough and above.any():
+            surely.append(candidates[above])
+            enough -= mass
+            above = ~above
+        elif not above.any():
+            break  # the upper half is one tie
+        candidates, chosen = candidates[above], chosen[above]
     order = np.argsort(-chosen, kind="stable")
-    mass = np.cumsum(chosen[order], dtype=np.float64)
+    mass_before = np.cumsum(chosen[order], dtype=np.float64)[:-1]
     # A token stays while the mass in front of it is below top_p: the smallest set that reaches it.
-    count = 1 + int(np.searchsorted(mass[:-1], enough, side="left"))
-    return np.sort(candidates[order[:count]])
+    count = 1 + int(mass_before.searchsorted(enough, side="left"))
+    return np.sort(np.concatenate([*surely, candidates[order[:count]]]))

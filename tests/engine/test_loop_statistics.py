@@ -16,14 +16,15 @@ from functools import partial
 import pytest
 import torch
 
+from chatapp.bench.controls import CONTROLS, Control
 from chatapp.domain.events import StepCommitted
 from chatapp.domain.request import MAX_WINDOW, SamplingSettings
-from chatapp.engine.acceptors.coupled import CoupledAcceptor
-from chatapp.engine.acceptors.rejection import RejectionAcceptor, accepts, residual_probs
-from chatapp.engine.contracts import Proposal, Row, Verdict
+from chatapp.engine.acceptors.rejection import RejectionAcceptor
+from chatapp.engine.contracts import Acceptor, Drafter, Proposal, TargetRows, Verdict
 from chatapp.engine.drafters.model import ModelDrafter
-from chatapp.engine.randomness import draw
+from chatapp.engine.registry import DraftingContext
 from chatapp.engine.sampling import Processor
+from chatapp.engine.sequence import CachedSequence
 from tests.helpers.engine import (
     NEUTRAL,
     PROMPT,
@@ -57,7 +58,7 @@ def chain_p(said: Sequence[int], rig: Rig, sampling: SamplingSettings) -> float:
     observed: list[float] = []
     expected: list[float] = []
     for last in range(size):
-        probs = processor.row(rig.target_model.logits_after([last]), ()).probs
+        probs = processor.row(rig.target_model.logits_after([last]), ()).at(None)
         row = [float(counts[last, token]) for token in range(size)]
         observed += row
         expected += [sum(row) * float(prob) for prob in probs]
@@ -171,100 +172,37 @@ def test_rejection_accepts_the_overlap_and_coupled_less() -> None:
 # -- negative controls --------------------------------------------------------------------------------------------
 
 
-class RawDraftProbs(ModelDrafter):
-    """Hands over the raw distribution while the tokens were drawn from the processed one."""
-
-    def propose(self, prefix: Sequence[int], count: int, cancelled: Callable[[], bool]) -> Proposal:
-        proposal = super().propose(prefix, count, cancelled)
-        rows = tuple(Row(row.scores, torch.softmax(row.scores, -1)) for row in proposal.rows)
-        return Proposal(proposal.ids, rows)
-
-
-class GreedyDrafts(RejectionAcceptor):
-    """Takes the draft's most probable token and reports the whole distribution."""
-
-    def draw_draft(self, row: Row, position: int) -> int:
-        return int(torch.argmax(row.probs))
-
-
-class DropsRejectedSample(RejectionAcceptor):
-    """Counts the rejected draft out, but draws its replacement from the target instead of the residual."""
-
-    def verify(self, proposal: Proposal, target_rows: Callable[[int], Row], position: int) -> Verdict:
-        for index, (token, q) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
-            p, uniform = target_rows(index), self._streams.accept.random()
-            if not accepts(uniform, float(p.probs[token]), float(q.probs[token])):
-                return Verdict(index, self.draw_target(p, position), (uniform,) * (index + 1))
-        count = len(proposal.ids)
-        return Verdict(count, self.draw_target(target_rows(count), position), (0.0,) * count)
-
-
-class MisalignedResidual(RejectionAcceptor):
-    """Takes the residual against the window's first draft row, whichever was rejected."""
-
-    def verify(self, proposal: Proposal, target_rows: Callable[[int], Row], position: int) -> Verdict:
-        for index, (token, q) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
-            p, uniform = target_rows(index), self._streams.accept.random()
-            if not accepts(uniform, float(p.probs[token]), float(q.probs[token])):
-                residual, _ = residual_probs(p.probs, proposal.rows[0].probs)
-                final = draw(residual, self._streams.target.random())
-                return Verdict(index, final, (uniform,) * (index + 1))
-        count = len(proposal.ids)
-        return Verdict(count, self.draw_target(target_rows(count), position), (0.0,) * count)
-
-
-class TwoChances(RejectionAcceptor):
-    """Tests a rejected draft once more with a fresh uniform."""
-
-    def verify(self, proposal: Proposal, target_rows: Callable[[int], Row], position: int) -> Verdict:
-        first = self._streams.accept
-
-        class Best:
-            def random(self) -> float:
-                return min(first.random(), first.random())
-
-        self._streams.accept = Best()  # type: ignore[assignment]  # it needs `random` alone
-        try:
-            return super().verify(proposal, target_rows, position)
-        finally:
-            self._streams.accept = first
-
-
-class NoiseByWindowIndex(CoupledAcceptor):
-    """Uses the noise of the place in the window: the same few vectors again and again."""
-
-    def verify(self, proposal: Proposal, target_rows: Callable[[int], Row], position: int) -> Verdict:
-        return super().verify(proposal, target_rows, 0)
-
-
 class BestIsNotEnough(RejectionAcceptor):
     """`<=` instead of `<`: with a uniform of 0 a token passes that the target cannot give."""
 
-    def verify(self, proposal: Proposal, target_rows: Callable[[int], Row], position: int) -> Verdict:
+    def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         for index, (token, q) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):
-            p = float(target_rows(index).probs[token])
-            if not self._streams.accept.random() * float(q.probs[token]) <= p:
+            p = target_rows(index).prob(token)
+            if not self._streams.accept.random() * q.prob(token) <= p:
                 return Verdict(index, self.draw_target(target_rows(index), position), (0.0,) * (index + 1))
         count = len(proposal.ids)
         return Verdict(count, self.draw_target(target_rows(count), position), (0.0,) * count)
 
 
-@pytest.mark.parametrize(
-    ("faulty", "drafter", "k"),
-    [
-        ("rejection", RawDraftProbs, 4),
-        (GreedyDrafts, ModelDrafter, 4),
-        (DropsRejectedSample, ModelDrafter, 2),
-        (DropsRejectedSample, ModelDrafter, 8),
-        (MisalignedResidual, ModelDrafter, 16),
-        (TwoChances, ModelDrafter, 4),
-        (NoiseByWindowIndex, ModelDrafter, 4),
-    ],
-)
-def test_faulty_rules_are_seen(faulty: str | AcceptorFactory, drafter: DrafterFactory, k: int) -> None:
+@pytest.mark.parametrize("fault", CONTROLS.values(), ids=lambda fault: fault.name)
+def test_faulty_rules_are_seen(fault: Control) -> None:
     rig = pair()
-    sampling = replace(TRUNCATED, seed=k)
-    assert chain_p(reply(rig, faulty, sampling, window=k, drafter=drafter), rig, sampling) < CHANCE
+    sampling = replace(TRUNCATED, seed=fault.window)
+    rule: str | AcceptorFactory = fault.acceptor or "rejection"
+    drafter: DrafterFactory = ModelDrafter
+    if fault.drafter is not None:
+        drafter = partial(_in_context, fault.drafter)
+    said = reply(rig, rule, sampling, window=fault.window, drafter=drafter)
+    assert chain_p(said, rig, sampling) < CHANCE
+
+
+def _in_context(
+    make: Callable[[DraftingContext], Drafter],
+    draft: CachedSequence,
+    processor: Processor,
+    acceptor: Callable[[], Acceptor],
+) -> Drafter:
+    return make(DraftingContext(draft, processor, acceptor, frozenset(), draft.model.vocabulary))
 
 
 def test_a_uniform_of_zero_never_lets_an_impossible_token_pass() -> None:
@@ -285,7 +223,7 @@ def test_a_uniform_of_zero_never_lets_an_impossible_token_pass() -> None:
         said = ids_of(list(rig.run(sampling=sampling, acceptor=zeroed, window=4).events()))
         processor = Processor(sampling)
         return sum(
-            float(processor.row(rig.target_model.logits_after([last]), ()).probs[token]) == 0.0
+            processor.row(rig.target_model.logits_after([last]), ()).prob(token) == 0.0
             for last, token in itertools.pairwise([PROMPT[-1], *said])
         )
 

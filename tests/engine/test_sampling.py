@@ -21,8 +21,11 @@ from transformers import (
 
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine import sampling
-from chatapp.engine.randomness import Streams, draw
+from chatapp.engine.acceptors.coupled import CoupledAcceptor
+from chatapp.engine.distribution import GreedyRow
+from chatapp.engine.randomness import Streams
 from chatapp.engine.sampling import Processor
+from tests.helpers.rows import dense
 
 SETTINGS = st.builds(
     SamplingSettings,
@@ -89,12 +92,12 @@ def test_the_definitions(
     logits, context = logits_of(seed, size, spread, dtype), context_of(seed, size)
     expected, near = reference(logits, context, chosen)
     assume(not near)
-    row = Processor(chosen).row(logits, context)
-    assert row.probs.dtype == dtype
+    probs = dense(Processor(chosen).row(logits, context))
+    assert probs.dtype == dtype
     tolerance = 2e-5 if dtype == torch.float32 else 1e-11
     wanted = torch.tensor(expected, dtype=dtype)
-    assert torch.equal(row.probs > 0, wanted > 0)
-    assert torch.allclose(row.probs, wanted, atol=tolerance, rtol=tolerance)
+    assert torch.equal(probs > 0, wanted > 0)
+    assert torch.allclose(probs, wanted, atol=tolerance, rtol=tolerance)
 
 
 def warped(logits: torch.Tensor, context: Sequence[int], settings: SamplingSettings) -> torch.Tensor:
@@ -117,7 +120,7 @@ def warped(logits: torch.Tensor, context: Sequence[int], settings: SamplingSetti
 @given(seed=st.integers(0, 2**32), size=SIZES, spread=SPREADS, chosen=SETTINGS)
 def test_the_warpers_of_transformers(seed: int, size: int, spread: float, chosen: SamplingSettings) -> None:
     logits, context = logits_of(seed, size, spread, torch.float64), context_of(seed, size)
-    ours = Processor(chosen).row(logits, context).probs
+    ours = dense(Processor(chosen).row(logits, context))
     theirs = warped(logits, context, chosen)
     if not torch.equal(ours > 0, theirs > 0):
         # The two sum in different orders: a cut within rounding of a token's mass may fall on either side of it.
@@ -145,12 +148,12 @@ def test_the_few_largest_logits_give_what_all_would(
     assume(top_p < 1.0 or min_p > 0.0)
     chosen = SamplingSettings(temperature=0.9, top_p=top_p, min_p=min_p)
     logits = logits_of(seed, size, spread)
-    sparse = Processor(chosen).row(logits, ()).probs
+    few = dense(Processor(chosen).row(logits, ()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "SPARSE_CANDIDATES", size)
-        dense = Processor(chosen).row(logits, ()).probs
-    assert torch.equal(sparse > 0, dense > 0)
-    assert torch.allclose(sparse, dense, atol=1e-7, rtol=1e-5)
+        patch.setattr(sampling, "CUTS", ())
+        whole = dense(Processor(chosen).row(logits, ()))
+    assert torch.equal(few > 0, whole > 0)
+    assert torch.allclose(few, whole, atol=1e-7, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
@@ -158,7 +161,7 @@ def test_the_few_largest_logits_give_what_all_would(
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
 def test_every_temperature_gives_probabilities(dtype: torch.dtype, temperature: float, top_p: float) -> None:
     logits = logits_of(1, 300, 8.0).to(dtype)
-    probs = Processor(SamplingSettings(temperature=temperature, top_p=top_p)).row(logits, ()).probs
+    probs = dense(Processor(SamplingSettings(temperature=temperature, top_p=top_p)).row(logits, ()))
     assert probs.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert bool(torch.isfinite(probs).all())
     assert float(probs.sum()) == pytest.approx(1.0, abs=1e-5)
@@ -175,7 +178,7 @@ def test_logits_of_minus_infinity_have_no_probability() -> None:
         SamplingSettings(temperature=0.5, top_k=3),
         SamplingSettings(temperature=1.0, min_p=0.01, repetition_penalty=1.5),
     ):
-        probs = Processor(chosen).row(logits, [1, 0]).probs
+        probs = dense(Processor(chosen).row(logits, [1, 0]))
         assert probs[1] == probs[3] == 0.0
         assert bool(torch.isfinite(probs).all())
 
@@ -183,13 +186,19 @@ def test_logits_of_minus_infinity_have_no_probability() -> None:
 def test_greedy_keeps_the_logits_for_the_choice_and_temperature_one_for_the_record() -> None:
     logits = logits_of(2, 50, 3.0)
     row = Processor(SamplingSettings(temperature=0.0, top_k=1, top_p=0.1)).row(logits, ())
-    assert torch.equal(row.scores, logits)
-    assert torch.allclose(row.probs, torch.softmax(logits, -1))
+    assert isinstance(row, GreedyRow)
+    assert torch.equal(torch.from_numpy(row.scores), logits)
+    assert row.best == int(logits.argmax())
+    wanted = torch.softmax(logits, -1)
+    assert torch.allclose(dense(row), wanted)
+    for token in range(50):
+        assert row.prob(token) == pytest.approx(float(wanted[token]), rel=1e-5)
 
 
 def test_the_penalty_leaves_its_input_alone_and_ignores_foreign_ids() -> None:
     logits = torch.tensor([2.0, -2.0, 0.0])
     row = Processor(SamplingSettings(temperature=0.0, repetition_penalty=2.0)).row(logits, [0, 1, 1, 7])
+    assert isinstance(row, GreedyRow)
     assert row.scores.tolist() == [1.0, -4.0, 0.0]
     assert logits.tolist() == [2.0, -2.0, 0.0]
 
@@ -199,7 +208,7 @@ def test_a_row_is_processed_by_itself() -> None:
     window = torch.stack([logits_of(seed, 400, 3.0) for seed in range(9)])
     processor = Processor(SamplingSettings(temperature=0.8, top_p=0.9))
     for index, alone in enumerate(window.clone()):
-        assert torch.equal(processor.row(window[index], ()).probs, processor.row(alone.clone(), ()).probs)
+        assert torch.equal(dense(processor.row(window[index], ())), dense(processor.row(alone.clone(), ())))
 
 
 @settings(max_examples=80)
@@ -209,9 +218,9 @@ def test_a_row_is_processed_by_itself() -> None:
 def test_nothing_outside_the_support_is_ever_drawn(
     seed: int, size: int, spread: float, chosen: SamplingSettings, uniform: float
 ) -> None:
-    probs = Processor(chosen).row(logits_of(seed, size, spread), ()).probs
+    row = Processor(chosen).row(logits_of(seed, size, spread), ())
     for number in (uniform, 0.0, 2**-53, 1 - 2**-53):
-        assert probs[draw(probs, number)] > 0
-    streams = Streams(seed)
+        assert row.prob(row.draw(number)) > 0
+    coupled = CoupledAcceptor(Streams(seed))
     for position in range(3):
-        assert probs[int(torch.argmax(probs / streams.exponential(position, probs)))] > 0
+        assert row.prob(coupled.draw_target(row, position)) > 0

@@ -22,22 +22,18 @@ class CoupledAcceptor:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
-    def _choose(self, row: Row, position: int) -> int:
-        place = int((row.probs / self._streams.exponential(position, row.ids, row.size)).argmax())
-        return place if row.ids is None else int(row.ids[place])
-
     def draw_draft(self, row: Row, position: int) -> int:
-        return self._choose(row, position)
+        return self._streams.race(position, row)
 
     def draw_target(self, row: Row, position: int) -> int:
-        return self._choose(row, position)
+        return self._streams.race(position, row)
 
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         draws: list[float | None] = []
         for index, token in enumerate(proposal.ids):
             draws.append(None)
-            choice = self._choose(target_rows(index), position + index)
+            choice = self._streams.race(position + index, target_rows(index))
             if choice != token:
                 return Verdict(index, choice, tuple(draws))
         count = len(proposal.ids)
-        return Verdict(count, self._choose(target_rows(count), position + count), tuple(draws))
+        return Verdict(count, self._streams.race(position + count, target_rows(count)), tuple(draws))
