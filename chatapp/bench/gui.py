@@ -6,7 +6,6 @@ is hidden and gets no event; on the other side it is on screen and does everythi
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import statistics
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatapp.bench.measure import Cell, Reply, reply_of, speed_up
-from chatapp.bench.prompts import prompts_of
+from chatapp.bench.prompts import PROMPTS, prompts_of
+from chatapp.bench.suites import SuiteOptions
 from chatapp.domain.record import RunRecord
 from chatapp.domain.request import GenerationRequest, SamplingSettings
 
@@ -54,25 +54,29 @@ class Heartbeat:
         self._last_ns = now
 
 
-def measure_window(args: argparse.Namespace) -> dict[str, Any]:
+def measure_window(options: SuiteOptions) -> dict[str, Any]:
     """Run both sides and print; returns what the JSON line holds."""
     from chatapp.app import GuiOptions, run_gui
 
-    sampling = SamplingSettings(
-        temperature=args.temperature, top_p=args.top_p, max_tokens=args.max_tokens, seed=args.seed
-    )
+    sampling = options.sampling()
+    location = options.location
     result: dict[str, Any] = {}
 
     async def story(session: Session) -> None:
-        result.update(await _measure(session, args, sampling))
+        result.update(await _measure(session, options, sampling))
 
     with tempfile.TemporaryDirectory(prefix="chatapp-bench-") as folder:
-        options = GuiOptions(target=args.target, draft=args.draft, data_dir=Path(folder), size=(1280, 800))
-        run_gui(options, story)
+        window = GuiOptions(
+            target=location.target if location else None,
+            draft=location.draft if location else None,
+            data_dir=Path(folder),
+            size=(1280, 800),
+        )
+        run_gui(window, story)
     return result
 
 
-async def _measure(session: Session, args: argparse.Namespace, sampling: SamplingSettings) -> dict[str, Any]:
+async def _measure(session: Session, options: SuiteOptions, sampling: SamplingSettings) -> dict[str, Any]:
     from PySide6.QtGui import QGuiApplication
 
     from chatapp.bench.sweep import describe_conditions
@@ -81,16 +85,19 @@ async def _measure(session: Session, args: argparse.Namespace, sampling: Samplin
     window_ms = process_age_ms()
     info = await _loaded(session)
     ready_ms = process_age_ms()
-    conditions = describe_conditions(info.environment, sampling, args)
-    conditions |= {"screen": f"Qt {QGuiApplication.platformName()}, window 1280 x 800", "k": str(args.window)}
+    conditions = describe_conditions(info, sampling, options)
+    conditions |= {
+        "screen": f"Qt {QGuiApplication.platformName()}, window 1280 x 800",
+        "k": str(options.window),
+    }
     for name, value in conditions.items():
         print(f"{name + ':':<14}{value}")
-    prompts = [prompt for kind in args.kinds for prompt in prompts_of(kind, args.prompts)]
+    prompts = [prompt for kind in options.kinds or PROMPTS for prompt in prompts_of(kind, options.prompts)]
     headless, shown, beat = Cell(), Cell(), Heartbeat()
-    for round_index in range(args.rounds + 1):
+    for round_index in range(options.rounds + 1):
         results: tuple[list[Reply], list[Reply]] = ([], [])
         for index, messages in enumerate(prompts):
-            request = GenerationRequest(messages, sampling, window=args.window, acceptor=args.acceptor)
+            request = GenerationRequest(messages, sampling, window=options.window, acceptor=options.acceptor)
             # The second of two equal requests finds the prompt in the draft's cache: each side is second in turn.
             for side in (0, 1) if (round_index + index) % 2 else (1, 0):
                 if side == 0:

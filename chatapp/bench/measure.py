@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chatapp.domain.errors import GenerationFailed
-from chatapp.domain.metrics import Metrics, combined_metrics, run_metrics
+from chatapp.domain.metrics import Metrics, Traffic, combined_metrics, run_metrics, run_traffic
 from chatapp.domain.record import RunRecord
 from chatapp.domain.request import GenerationRequest
 from chatapp.engine.control import RunControl
@@ -28,6 +28,7 @@ class Reply:
     decode_tokens: int
     tokens: tuple[int, ...]
     metrics: Metrics | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass
@@ -69,6 +70,10 @@ class Cell:
     def metrics(self) -> Metrics:
         return combined_metrics(reply.metrics for reply in self.replies() if reply.metrics is not None)
 
+    def traffic(self) -> Traffic:
+        """What all passes together read, and how long they took for it."""
+        return sum((reply.traffic for reply in self.replies()), Traffic())
+
 
 def speed_up(
     fast: Cell, slow: Cell, figure: Callable[[Cell, int], float | None] = Cell.tpot_ms
@@ -98,7 +103,7 @@ def reply_of(record: RunRecord) -> Reply:
     metrics = run_metrics(record)
     ttft_ns = record.steps[0].ended_ns if record.steps else 0
     tokens = tuple(view.token.id for view in record.tokens())
-    return Reply(ttft_ns, metrics.decode_ns, metrics.decode_tokens, tokens, metrics)
+    return Reply(ttft_ns, metrics.decode_ns, metrics.decode_tokens, tokens, metrics, run_traffic(record))
 
 
 def in_turn(

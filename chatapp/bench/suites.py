@@ -27,7 +27,8 @@ class SuiteOptions:
     """The command line as values. Each suite takes what it needs; `None` and `()` mean the suite's own choice.
 
     `rounds` are measured rounds (one more is thrown away), `prompts` are per kind, `samples` per combination of
-    `distribution`, `replies` those of `exact`, `runs` those of `soak`, `jobs` the processes that share such work.
+    `distribution`, `replies` those of `exact`, `runs` those of `soak`, `jobs` the processes that share such work. `policies` are
+    window policies that the sweep measures beside `fixed`.
     """
 
     location: PairLocation | None = None
@@ -44,7 +45,7 @@ class SuiteOptions:
     seed: int = 0
     acceptor: str = "rejection"
     drafter: str = "model"
-    policies: tuple[str, ...] = ("fixed",)
+    policies: tuple[str, ...] = ()
     against: str | None = None
     shapes: tuple[str, ...] = ()
     samples: int = 200_000

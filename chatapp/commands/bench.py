@@ -1,4 +1,4 @@
-"""`chatapp bench`: conditions, then TPOT, TTFT, acceptance and speed-up per kind of prompt and k; ends in one JSON line."""
+"""`chatapp bench`: measures, prints tables, and ends in one JSON line. Without `--suite` it is the sweep over k."""
 
 from __future__ import annotations
 
@@ -6,53 +6,86 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW, SamplingSettings
+from chatapp.domain.ports import PairLocation
+from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW
 
-DEFAULT_WINDOWS = [1, 2, 3, 4, 5, 6, 8, 12, 16]
-NOT_WITH_GUI = ("k", "threads", "device", "against")
+if TYPE_CHECKING:
+    from chatapp.bench.suites import SuiteOptions
+
+NOT_WITH_GUI = ("k", "threads", "device", "against", "suite", "policy")
 """The window runs as it does for a person: at its own k, threads and device."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from chatapp.bench.prompts import PROMPTS
+    from chatapp.bench.suites import DEFAULT_WINDOWS, SUITES
 
-    parser.add_argument(
-        "--target", type=Path, help="directory of the target model (default: the built-in pair)"
-    )
-    parser.add_argument("--draft", type=Path, help="directory of the draft model")
-    parser.add_argument(
-        "--kinds", type=_kinds, default=list(PROMPTS), help=f"of {', '.join(PROMPTS)} (default: all)"
-    )
-    parser.add_argument(
-        "--k",
-        type=_windows,
-        help=f"windows, such as 1,2,5,8 (default: {','.join(map(str, DEFAULT_WINDOWS))})",
-    )
-    parser.add_argument("--prompts", type=_positive, default=4, help="prompts of each kind (default: 4)")
-    parser.add_argument(
-        "--rounds", type=_positive, default=3, help="measured rounds, after one thrown away (default: 3)"
-    )
-    parser.add_argument(
-        "--max-tokens", type=_positive, default=96, help="longest reply, in tokens (default: 96)"
-    )
-    parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--acceptor", default="rejection", choices=["rejection", "block", "coupled"])
-    parser.add_argument("--threads", type=int, help="compute threads (default: physical cores less one)")
-    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument(
-        "--against",
-        choices=["transformers"],
-        help="also run Hugging Face generate, with and without assistant_model",
-    )
-    parser.add_argument(
+    suites = "\n".join(f"  {name:<14}{suite.summary}" for name, suite in SUITES.items())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"suites:\n{suites}"
+    what = parser.add_argument_group("what is measured")
+    what.add_argument("--suite", type=_suites, help="one or more of those below, such as exact,soak")
+    what.add_argument(
         "--gui",
         action="store_true",
         help="measure the window instead: its heartbeat while a reply streams, and its cost",
     )
-    parser.set_defaults(window=DEFAULT_WINDOW, usage_error=parser.error)
+    what.add_argument(
+        "--against",
+        choices=["transformers"],
+        help="sweep: also run Hugging Face generate, with and without assistant_model",
+    )
+    what.add_argument(
+        "--target", type=Path, help="directory of the target model (default: the built-in pair)"
+    )
+    what.add_argument("--draft", type=Path, help="directory of the draft model")
+    what.add_argument(
+        "--shape", type=_names, default=(), help="models, rigged, context: random shapes, such as 110M,5M"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--kinds", type=_kinds, default=(), help=f"of {', '.join(PROMPTS)} (default: all)")
+    how.add_argument(
+        "--k",
+        type=_windows,
+        help=f"sweep: windows, such as 1,2,5,8 (default: {','.join(map(str, DEFAULT_WINDOWS))})",
+    )
+    how.add_argument("--temperature", type=float, help="default: 0")
+    how.add_argument("--top-p", type=float, default=1.0)
+    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--acceptor", default="rejection", help="acceptance rule (default: rejection)")
+    how.add_argument("--drafter", default="model", help="who proposes (default: model)")
+    how.add_argument(
+        "--policy",
+        type=_names,
+        help="sweep: window policies that get a row beside the fixed k, such as adaptive",
+    )
+    how.add_argument("--threads", type=_positive, help="compute threads (default: physical cores less one)")
+    how.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    _add_amounts(parser.add_argument_group("how much"))
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _add_amounts(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--prompts", type=_positive, default=4, help="prompts of each kind (default: 4)")
+    group.add_argument(
+        "--rounds", type=_positive, default=3, help="measured rounds, after one thrown away (default: 3)"
+    )
+    group.add_argument(
+        "--max-tokens", type=_positive, help="longest reply, in tokens (default: 96 in the sweep)"
+    )
+    group.add_argument("--replies", type=_positive, default=1_000, help="exact: replies (default: 1000)")
+    group.add_argument("--runs", type=_positive, default=10_000, help="soak: runs (default: 10000)")
+    group.add_argument(
+        "--samples",
+        type=_positive,
+        default=200_000,
+        help="distribution: samples per combination (default: 200000)",
+    )
+    group.add_argument(
+        "--jobs", type=_positive, default=1, help="exact, distribution: processes (default: 1)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,30 +97,71 @@ def run(args: argparse.Namespace) -> int:
                 args.usage_error(f"--{name} does not go with --gui")
         from chatapp.bench.gui import measure_window
 
-        result = measure_window(args)
+        result = measure_window(_options(args))
     else:
-        from chatapp.bench.sweep import sweep
+        from chatapp.bench.suites import run_suites
 
-        args.k = args.k or DEFAULT_WINDOWS
-        sampling = SamplingSettings(
-            temperature=args.temperature, top_p=args.top_p, max_tokens=args.max_tokens, seed=args.seed
-        )
-        result = sweep(args, sampling)
+        names = args.suite or ["sweep"]
+        results = run_suites(names, _options(args))
+        result = {"suites": results} if args.suite else results["sweep"]
     sys.stdout.flush()
     print(json.dumps(result, sort_keys=True))
     return 0
 
 
+def _options(args: argparse.Namespace) -> SuiteOptions:
+    from chatapp.bench.suites import DEFAULT_WINDOWS, SuiteOptions
+
+    return SuiteOptions(
+        location=PairLocation(args.target.name, args.target, args.draft) if args.target else None,
+        device=args.device,
+        threads=args.threads,
+        kinds=tuple(args.kinds),
+        windows=tuple(args.k or DEFAULT_WINDOWS),
+        window=DEFAULT_WINDOW,
+        prompts=args.prompts,
+        rounds=args.rounds,
+        max_tokens=args.max_tokens,
+        temperature=args.temperature,
+        top_p=args.top_p,
+        seed=args.seed,
+        acceptor=args.acceptor,
+        drafter=args.drafter,
+        policies=tuple(args.policy or ()),
+        against=args.against,
+        shapes=tuple(args.shape),
+        samples=args.samples,
+        replies=args.replies,
+        runs=args.runs,
+        jobs=args.jobs,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Parts of a list; whether they exist is for those to say who know them."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _suites(text: str) -> list[str]:
+    from chatapp.bench.suites import SUITES
+
+    return _known(text, "suite", list(SUITES))
+
+
 def _kinds(text: str) -> list[str]:
     from chatapp.bench.prompts import PROMPTS
 
-    kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
-    unknown = [kind for kind in kinds if kind not in PROMPTS]
-    if unknown or not kinds:
+    return _known(text, "kind", list(PROMPTS))
+
+
+def _known(text: str, what: str, known: list[str]) -> list[str]:
+    names = list(_names(text))
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
         raise argparse.ArgumentTypeError(
-            f"unknown kind {', '.join(unknown) or text!r}; known are {', '.join(PROMPTS)}"
+            f"unknown {what} {', '.join(unknown) or text!r}; known are {', '.join(known)}"
         )
-    return kinds
+    return names
 
 
 def _positive(text: str) -> int:
