@@ -109,6 +109,6 @@ POLICIES: dict[str, Part[MakePolicy]] = table(
 )
 
 BACKEND = "torch"
-"""The built-in backend's name: the fast path where the shape allows it, transformers otherwise."""
+"""The built-in backend's name (`loading.TorchBackend`): it is asked last."""
 RESERVED = frozenset({GreedyAcceptor.name})
 """What the engine itself chooses, at temperature 0: no plugin may take the name."""

@@ -88,7 +88,7 @@ def discover(entries: Iterable[EntryPoint] | None = None) -> Registry:
     seen: set[tuple[str, str, str]] = set()
     strangers = [entry for entry in entries if entry.group in groups and not _is_own(entry)]
     for entry in sorted(strangers, key=lambda entry: (entry.group, plugin_of(entry), entry.name)):
-        place = (entry.group, entry.name, entry.value)
+        place = (entry.group, entry.name, plugin_of(entry))
         if place in seen:
             continue  # the same distribution, found twice on the path
         seen.add(place)

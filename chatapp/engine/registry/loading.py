@@ -13,11 +13,31 @@ from typing import Literal
 from chatapp.engine.backends.checkpoint import Checkpoint
 from chatapp.engine.backends.loading import check_config, load_model
 from chatapp.engine.contracts import CausalModel
+from chatapp.engine.registry.builtin import BACKEND
 from chatapp.engine.registry.discovery import Registry
 from chatapp.engine.registry.guards import GuardedModel, words
 from chatapp.engine.registry.parts import PluginBackend
 
 log = logging.getLogger(__name__)
+
+
+class TorchBackend:
+    """Implements `parts.Backend`: the built-in one, which turns nothing away."""
+
+    name = BACKEND
+    description = "PyTorch: the fast path where the shape allows it, the transformers model otherwise."
+
+    def claims(self, checkpoint: Checkpoint, device: str) -> bool:  # noqa: ARG002 - the contract's signature
+        return True
+
+    def load(
+        self, checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str
+    ) -> CausalModel:
+        """Raises `ModelError`."""
+        return load_model(checkpoint, device, role=role, weights=weights)
+
+
+TORCH = TorchBackend()
 
 
 @dataclass
@@ -43,7 +63,7 @@ class BackendChooser:
                     return GuardedModel(one.name, one.plugin, model)
                 except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
                     self._failed(one, f"loading {checkpoint.name} failed", error)
-        return load_model(checkpoint, self.device, role=role, weights=weights)
+        return TORCH.load(checkpoint, self.device, role=role, weights=weights)
 
     def _claims(self, one: PluginBackend, checkpoint: Checkpoint) -> bool:
         try:
