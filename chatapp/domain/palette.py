@@ -42,7 +42,11 @@ class KindStyle:
 
 KIND_STYLES: dict[TokenKind, KindStyle] = {
     TokenKind.ACCEPTED: KindStyle(
-        "accepted", "proposed by the draft, kept by the target", Underline.SOLID, "#1b7a3d", "#6fd08c"
+        "accepted",
+        "proposed by the drafter (draft model or n-gram look-up), kept by the target",
+        Underline.SOLID,
+        "#1b7a3d",
+        "#6fd08c",
     ),
     TokenKind.CORRECTION: KindStyle(
         "correction", "sampled by the target after it rejected a draft", Underline.WAVY, "#b6301c", "#ff8f7a"

@@ -35,6 +35,7 @@ class WindowActions:
         self.stop = self._action(run_menu, "S&top", Qt.Key.Key_Escape)
         run_menu.addSeparator()
         self.speculation = self._action(run_menu, "Spe&culation", "Ctrl+D", checkable=True)
+        self.auto = self._action(run_menu, "&Auto: choose k up to the slider", "Ctrl+Shift+K", checkable=True)
         self.window_up = self._action(run_menu, "k &up", "Ctrl+Up")
         self.window_down = self._action(run_menu, "k &down", "Ctrl+Down")
 

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from chatapp.ui.icons import tinted_icon, tinted_pixmap
 from chatapp.ui.text_hygiene import visible
-from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, ThemedWidget, Tokens
+from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, ThemedWidget, Tokens
 from chatapp.ui.widgets.card import label
 from chatapp.ui.widgets.toggle import ToggleSwitch
 from chatapp.ui.widgets.window_slider import WindowSlider
@@ -33,6 +33,16 @@ LONG_HINT = "Message the model…   Enter sends, Shift+Enter starts a new line"
 SHORT_HINT = "Message the model…"
 CHIP_FROM_CHARS = 8_000
 """From this length on a paste becomes a chip: laying out one paragraph of 1 MB blocks a window for seconds."""
+
+SPECULATION_TIP = "Let the drafter propose tokens (Ctrl+D). Takes effect at the next verify step."
+WINDOW_TIP = "Tokens that one pass of the target can yield (Ctrl+Up, Ctrl+Down)"
+CAP_TIP = "The longest window that Auto may choose (Ctrl+Up, Ctrl+Down)"
+AUTO_TIP = (
+    "Auto (Ctrl+Shift+K): the engine chooses each window by itself, up to the slider's k.\n"
+    "It drafts on while that is expected to gain time, and stops drafting where it does not pay.\n"
+    "With a lossless acceptor the text's distribution stays the target's."
+)
+NO_AUTO = "The engine offers no window policy that chooses by itself"
 
 
 class PromptEdit(QPlainTextEdit):
@@ -152,12 +162,14 @@ class Draft:
 
 
 class Composer(QFrame, ThemedWidget):
-    """`submitted` carries the whole text; `stop_requested`, `window_changed` (k) and `speculation_changed` (on)."""
+    """`submitted` carries the whole text; `stop_requested`, `window_changed` (k), `speculation_changed` and `auto_changed`
+    (on)."""
 
     submitted = Signal(object)  # a `str` signal would drop lone surrogates
     stop_requested = Signal()
     window_changed = Signal(int)
     speculation_changed = Signal(bool)
+    auto_changed = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -184,22 +196,25 @@ class Composer(QFrame, ThemedWidget):
 
     def _make_controls(self) -> QHBoxLayout:
         row = QHBoxLayout()
-        row.setSpacing(SPACE_4_PX)
+        row.setSpacing(SPACE_3_PX)
         self.speculation = ToggleSwitch("Speculation")
         self.speculation.setChecked(True)
-        self.speculation.setToolTip(
-            "Let the draft propose tokens (Ctrl+D). Takes effect at the next verify step."
-        )
+        self.speculation.setToolTip(SPECULATION_TIP)
         self.speculation.toggled.connect(self.speculation_changed)
         row.addWidget(self.speculation)
-        caption = label("Window k", "muted")
-        row.addWidget(caption)
+        row.addWidget(self._make_caption())
         self.window_slider = WindowSlider()
         self.window_slider.setMaximumWidth(360)
-        self.window_slider.setToolTip("Tokens that one pass of the target can yield (Ctrl+Up, Ctrl+Down)")
         self.window_slider.valueChanged.connect(self.window_changed)
-        caption.setBuddy(self.window_slider)
+        self.window_slider.valueChanged.connect(self._show_caption)
+        self._caption.setBuddy(self.window_slider)
         row.addWidget(self.window_slider, 3)
+        self.auto = ToggleSwitch("Auto")
+        self.auto.setToolTip(AUTO_TIP)
+        self.auto.toggled.connect(self.auto_changed)
+        self.auto.toggled.connect(self._show_caption)
+        row.addWidget(self.auto)
+        self._show_caption()
         row.addStretch(1)
         self.button = QPushButton("Send")
         self.button.setIconSize(QSize(18, 18))
@@ -208,6 +223,52 @@ class Composer(QFrame, ThemedWidget):
         self.button.clicked.connect(self._on_button)
         row.addWidget(self.button, 0, Qt.AlignmentFlag.AlignVCenter)
         return row
+
+    def _make_caption(self) -> QWidget:
+        """What the slider means, and below it the k really used: as wide as its longest words, so that nothing moves."""
+        held = QWidget()
+        lines = QVBoxLayout(held)
+        lines.setContentsMargins(0, 0, 0, 0)
+        lines.setSpacing(0)
+        self._caption = label("", "muted")
+        self._used = label("", "caption")
+        self._caption.ensurePolished()
+        held.setMinimumWidth(self._caption.fontMetrics().horizontalAdvance("k up to 16"))
+        lines.addWidget(self._caption)
+        lines.addWidget(self._used)
+        self._used.hide()
+        return held
+
+    @property
+    def window_words(self) -> str:
+        """What stands beside the slider."""
+        used = [] if self._used.isHidden() else [self._used.text()]
+        return ", ".join([self._caption.text(), *used])
+
+    def show_used_window(self, mean: float | None) -> None:
+        """The mean k of the last verify steps, None where there were none; shown while Auto is on."""
+        self._used.setText("" if mean is None else f"now {mean:.1f}")
+        self._used.setToolTip("Mean window of the last verify steps")
+        self._used.setVisible(self.auto.isChecked() and mean is not None)
+
+    def _show_caption(self) -> None:
+        automatic = self.auto.isChecked()
+        k = self.window_slider.value()
+        self._caption.setText(f"k up to {k}" if automatic else "Window k")
+        self.window_slider.setToolTip(CAP_TIP if automatic else WINDOW_TIP)
+        self.window_slider.setAccessibleName(
+            "Window k, the most that Auto may choose" if automatic else "Window k"
+        )
+        if not automatic:
+            self._used.hide()
+
+    def set_auto(self, policy: tuple[str, str] | None) -> None:
+        """Which window policy Auto stands for, as `(name, description)`; None where the engine offers none."""
+        self.auto.setEnabled(policy is not None and self.window_slider.isEnabled())
+        if policy is None:
+            self.auto.setToolTip(NO_AUTO)
+        else:
+            self.auto.setToolTip(f"{AUTO_TIP}\nPolicy {policy[0]}: {policy[1]}")
 
     def draft(self) -> Draft:
         return Draft(self.edit.whole_text(), tuple(chip.text for chip in self._chips))
@@ -250,7 +311,9 @@ class Composer(QFrame, ThemedWidget):
         self._show_button()
 
     def set_can_speculate(self, can: bool, why_not: str = "") -> None:
-        for widget in (self.speculation, self.window_slider):
+        self.speculation.setToolTip(SPECULATION_TIP if can else why_not)
+        self._show_caption()
+        for widget in (self.speculation, self.window_slider, self.auto):
             widget.setEnabled(can)
             if not can:
                 widget.setToolTip(why_not)

@@ -22,7 +22,7 @@ from chatapp.domain.events import Environment
 from chatapp.domain.ports import LoadProgress, PairInfo
 from chatapp.ui import numbers
 from chatapp.ui.icons import tinted_icon, tinted_pixmap
-from chatapp.ui.text_hygiene import visible
+from chatapp.ui.text_hygiene import readable, visible
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, ThemedWidget, Tokens
 from chatapp.ui.widgets.card import label
 
@@ -140,7 +140,8 @@ class HeaderBar(QFrame, ThemedWidget):
         if environment.simulated:
             words.append("simulated")
         self._detail.setText(" · ".join(words))
-        self._detail.setToolTip(f"target: {target.name}" + (f"\ndraft: {draft.name}" if draft else ""))
+        self._detail.setToolTip("\n".join(model_lines(environment)))
+        self._detail.setAccessibleDescription("; ".join(model_lines(environment)))
         self._detail.show()
         threads = f"{environment.threads} thread" + ("" if environment.threads == 1 else "s")
         values = {
@@ -172,6 +173,21 @@ class HeaderBar(QFrame, ThemedWidget):
         super().set_tokens(tokens)
         self._theme.setIcon(tinted_icon("theme", tokens.muted, 20))
         self._panel.setIcon(tinted_icon("panel", tokens.muted, 20))
+
+
+def model_lines(environment: Environment) -> list[str]:
+    """Each model's name and which code computes it, for tooltips and dialogs."""
+    lines = []
+    for role, model in (("target", environment.target), ("draft", environment.draft)):
+        if model is None:
+            lines.append(f"{role}: none")
+            continue
+        lines.append(f"{role}: {readable(model.name, limit=200)}")
+        if model.runs_on:
+            lines.append(f"{role} runs on: {readable(model.runs_on, limit=300)}")
+    if environment.bandwidth > 0:
+        lines.append(f"memory bandwidth: {environment.bandwidth / 1e9:.1f} GB/s, measured at start-up")
+    return lines
 
 
 def _shown_name(name: str, limit: int = NAME_CHARS) -> str:

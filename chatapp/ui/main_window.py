@@ -138,10 +138,13 @@ class MainWindow(QMainWindow):
             self.restoreGeometry(kept.geometry)
         self.composer.window_slider.setValue(kept.window)
         self.composer.speculation.setChecked(kept.flag("run/speculation", True))
+        self.composer.auto.setChecked(kept.flag("run/auto", False))
         if kept.sampling is not None:
             self.sampling.set_settings(kept.sampling)
         self.sampling.set_keep_seed(kept.flag("run/keep_seed", False))
         self.sampling.set_acceptor(kept.text("run/acceptor", self.sampling.acceptor))
+        self.sampling.set_drafter(kept.text("run/drafter"))
+        self.sampling.set_auto_policy(kept.text("run/auto_policy"))
         self.sampling.set_system_prompt(kept.text("run/system_prompt"))
 
     def save_settings(self) -> None:
@@ -154,7 +157,10 @@ class MainWindow(QMainWindow):
         )
         kept.window = self.composer.window_slider.value()
         kept.set_flag("run/speculation", self.composer.speculation.isChecked())
+        kept.set_flag("run/auto", self.composer.auto.isChecked())
         kept.sampling = self.sampling.settings
+        kept.set_text("run/drafter", self.sampling.drafter)
+        kept.set_text("run/auto_policy", self.sampling.auto_policy)
         kept.set_flag("run/keep_seed", self.sampling.keep_seed)
         kept.set_text("run/acceptor", self.sampling.acceptor)
         kept.set_text("run/system_prompt", self.sampling.system_prompt)

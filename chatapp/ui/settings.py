@@ -1,4 +1,4 @@
-"""What the window remembers between starts: theme, panel, geometry, k, speculation, sampling. An INI file.
+"""What the window remembers between starts: theme, panel, geometry, k, speculation, sampling, parts. An INI file.
 
 Unreadable values are forgotten one by one: a damaged file never keeps the window from opening.
 """
@@ -70,7 +70,8 @@ class WindowSettings:
         """The settings of the last session, None when there are none or one of them is out of range by now."""
         try:
             values = json.loads(str(self._store.value("run/sampling", "")))
-            return SamplingSettings(**{**values, "stop": tuple(values.get("stop", ()))})
+            biases = tuple((int(token), float(bias)) for token, bias in values.get("logit_bias", ()))
+            return SamplingSettings(**{**values, "stop": tuple(values.get("stop", ())), "logit_bias": biases})
         except (ValueError, TypeError, AttributeError, InvalidSetting):
             return None
 

@@ -52,6 +52,8 @@ QLabel[role="error"] {{ color: {t.danger}; font-size: {s.caption}px; }}
 QLabel[role="good"] {{ color: {t.accent}; font-size: {s.caption}px; }}
 QLabel[role="chip"] {{ background: {t.sunken}; color: {t.muted}; border: 1px solid {t.border};
   border-radius: {RADIUS_SMALL_PX}px; padding: 2px {SPACE_2_PX}px; font-size: {s.caption}px; }}
+QLabel[role="warning-chip"] {{ background: {t.warning_soft}; color: {t.warning}; border: 1px solid {t.warning};
+  border-radius: {RADIUS_SMALL_PX}px; padding: 0 {SPACE_2_PX}px; font-size: {s.caption}px; font-weight: 600; }}
 QLabel[role="token"] {{ background: {t.sunken}; border: 1px solid {t.border}; border-radius: {RADIUS_SMALL_PX}px;
   padding: 3px {SPACE_2_PX}px; }}
 """
@@ -113,6 +115,11 @@ QPushButton[kind="suggestion"] {{ background: {t.surface}; border: 1px solid {t.
   border-radius: {RADIUS_PX}px; padding: 0; }}
 QPushButton[kind="suggestion"]:hover {{ border-color: {t.accent}; background: {t.surface}; }}
 QPushButton[kind="suggestion"]:focus {{ border: 2px solid {t.focus}; padding: 0; }}
+QToolButton[kind="section"] {{ background: transparent; border: none; border-top: 1px solid {t.border};
+  border-radius: 0; padding: {SPACE_2_PX}px 0 {SPACE_1_PX}px 0; font-weight: 600; text-align: left; }}
+QToolButton[kind="section"]:hover {{ color: {t.accent}; }}
+QToolButton[kind="section"]:focus {{ border: none; border-top: 2px solid {t.focus};
+  padding: {SPACE_2_PX - 1}px 0 {SPACE_1_PX}px 0; }}
 QToolButton[kind="plain"]::menu-indicator {{ image: none; }}
 QCheckBox {{ spacing: {SPACE_2_PX}px; color: {t.text}; background: transparent; padding: 2px; }}
 QCheckBox::indicator {{ width: 15px; height: 15px; border: 1px solid {t.border_strong}; border-radius: 4px;

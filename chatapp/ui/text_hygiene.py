@@ -78,3 +78,8 @@ def _spelled(char: str) -> str:
     ):
         return f"\\u{{{ord(char):x}}}"
     return char
+
+
+def readable(text: str, limit: int = 300) -> str:
+    """A sentence from outside on one line: as `visible`, and spaces stay spaces."""
+    return visible(text, limit).replace("␣", " ")

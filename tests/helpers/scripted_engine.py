@@ -32,6 +32,12 @@ ACCEPTORS = (
     ("coupled", True, "One text for a seed, whatever k is"),
     ("typical", False, "Keeps what looks typical; faster, and not exact"),
 )
+DRAFTERS = (
+    ("model", "The draft model proposes"),
+    ("ngram", "What followed the same words before is proposed"),
+)
+POLICIES = (("fixed", "Every window is as long as the slider says"), ("adaptive", "Drafts while it pays"))
+LOSSLESS = {name: lossless for name, lossless, _ in ACCEPTORS}
 
 
 class ScriptedRun(RunHandle):
@@ -41,10 +47,15 @@ class ScriptedRun(RunHandle):
         self.request = request
         self.windows: list[int] = []
         self.toggles: list[bool] = []
+        self.acceptors: list[str] = []
+        self.policies: list[str] = []
         self.cancelled = False
         self.fail_with = ""
         self._window = request.window
         self._speculation = request.speculation
+        self._acceptor = request.acceptor
+        self._policy = request.policy
+        self.events_first: list[RunEvent] = []
         self._words = words(text)
         self._hold = hold
         self._permits = asyncio.Semaphore(0)
@@ -56,6 +67,14 @@ class ScriptedRun(RunHandle):
     def set_speculation(self, on: bool) -> None:
         self.toggles.append(on)
         self._speculation = on
+
+    def set_acceptor(self, name: str) -> None:
+        self.acceptors.append(name)
+        self._acceptor = name
+
+    def set_policy(self, name: str) -> None:
+        self.policies.append(name)
+        self._policy = name
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -71,13 +90,25 @@ class ScriptedRun(RunHandle):
 
     async def __aiter__(self) -> AsyncIterator[Sequence[RunEvent]]:
         script = RunScript(
-            self.request.messages[-1].content, window=self._window, speculation=self._speculation
+            self.request.messages[-1].content,
+            window=self._window,
+            speculation=self._speculation,
+            policy=self._policy,
         )
         started = script.events[0]
         assert isinstance(started, RunStarted)
-        script.events[0] = dataclasses.replace(started, request=self.request)
+        script.events[0] = dataclasses.replace(
+            started,
+            request=self.request,
+            acceptor=self._acceptor,
+            lossless=LOSSLESS[self._acceptor],
+            drafter=self.request.drafter,
+        )
+        script.events += self.events_first
         left = list(self._words)
-        sent = 0
+        sent = len(script.events) if self.events_first else 0
+        if sent:
+            yield tuple(script.events)
         while left:
             await self._turn()
             if self._broken_off():
@@ -102,8 +133,9 @@ class ScriptedRun(RunHandle):
             await asyncio.sleep(0)
 
     def _step(self, script: RunScript, left: list[str]) -> list[str]:
-        script.set_window(self._window).set_speculation(self._speculation)
-        if not script.events[1:]:
+        script.set_window(self._window).set_speculation(self._speculation).set_policy(self._policy)
+        script.set_acceptor(self._acceptor, LOSSLESS[self._acceptor])
+        if len(left) == len(self._words):
             script.first(left[0])
             return left[1:]
         if not self._speculation:
@@ -111,12 +143,16 @@ class ScriptedRun(RunHandle):
             return left[1:]
         kept = min(self._window - 1, len(left) - 1)
         whole = kept == self._window - 1
-        script.verify(left[:kept], left[kept], rejected=None if whole else " else")
+        rejected = None if whole else " else"
+        script.verify(left[:kept], left[kept], rejected=rejected, source=self.request.drafter)
         return left[kept + 1 :]
 
 
 class ScriptedEngine(EnginePort):
-    """`refusals` are raised by the next starts, one each; `load_error` by `load`; `hold` makes runs wait for the test."""
+    """`refusals` are raised by the next starts, one each; `load_error` by `load`; `hold` makes runs wait for the test.
+
+    `events_first` come in every run before its first token; `capabilities` may be replaced before `load`.
+    """
 
     def __init__(self, text: str = REPLY, *, hold: bool = False, can_speculate: bool = True) -> None:
         self.text = text
@@ -126,6 +162,15 @@ class ScriptedEngine(EnginePort):
         self.runs: list[ScriptedRun] = []
         self.loaded: list[PairLocation] = []
         self.closed = False
+        self.capabilities = EngineCapabilities(
+            windows=tuple(range(1, 17)),
+            acceptors=ACCEPTORS,
+            context_limit=2048,
+            can_speculate=can_speculate,
+            drafters=DRAFTERS,
+            policies=POLICIES,
+        )
+        self.events_first: list[RunEvent] = []
         self._can_speculate = can_speculate
 
     async def load(self, pair: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
@@ -134,14 +179,14 @@ class ScriptedEngine(EnginePort):
         if self.load_error is not None:
             raise self.load_error
         self.loaded.append(pair)
-        capabilities = EngineCapabilities(tuple(range(1, 17)), ACCEPTORS, 2048, self._can_speculate)
-        return PairInfo(pair, environment(draft=self._can_speculate), capabilities)
+        return PairInfo(pair, environment(draft=self._can_speculate), self.capabilities)
 
     async def start(self, request: GenerationRequest) -> ScriptedRun:
         await asyncio.sleep(0)
         if self.refusals:
             raise self.refusals.pop(0)
         run = ScriptedRun(request, self.text, hold=self.hold)
+        run.events_first = list(self.events_first)
         self.runs.append(run)
         return run
 

@@ -86,10 +86,12 @@ def test_acceptors_come_from_the_engine_with_their_mark(stage: Stage) -> None:
     assert [field.box.itemData(i) for i in range(field.box.count())] == ["rejection", "coupled", "typical"]
     assert "lossless" in field.mark_text
     field.box.setCurrentIndex(2)
-    assert field.mark_text.startswith("≈ not lossless")
+    assert field.mark_text.startswith("≈ lossy")
     stage.send_and_wait("Hello?")
     assert stage.engine.runs[-1].request.acceptor == "typical"
     _retype(stage, stage.window.panel.sampling.numbers["temperature"].edit, "0")
+    assert field.mark_text.startswith("≈ lossy")
+    field.box.setCurrentIndex(0)
     assert "greedy" in field.mark_text
 
 
@@ -136,9 +138,8 @@ def test_the_inspector_tells_a_correction(stage: Stage) -> None:
     assert card.shown(WANTED).startswith("␣the")
     assert f"{view.rejected.draft_prob:.4f}" in card.shown(WANTED)
     assert card.shown(DRAW).startswith("0.7500 ≥ ")
-    assert record.started is not None
     # Block verification judges windows: a draft has no threshold of its own.
-    record.started = replace(record.started, acceptor="block")
+    record.steps[view.step] = replace(record.steps[view.step], acceptor="block")
     stage.window.transcript.token_hovered.emit((record, view))
     assert card.shown(DRAW) == "0.7500"
 

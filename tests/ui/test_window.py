@@ -199,7 +199,7 @@ def test_escape_dismisses_a_message_when_nothing_runs(stage: Stage) -> None:
 def test_tab_goes_round_the_composer(stage: Stage) -> None:
     stage.type("Hello?")
     composer = stage.window.composer
-    for expected in (composer.speculation, composer.window_slider, composer.button):
+    for expected in (composer.speculation, composer.window_slider, composer.auto, composer.button):
         stage.press(Qt.Key.Key_Tab)
         assert stage.focused is expected
     with stage.qtbot.waitSignal(stage.chat.run_ended):

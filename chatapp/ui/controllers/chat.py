@@ -22,11 +22,19 @@ from chatapp.domain.errors import ChatappError, EmptyPrompt, EngineBusy, EngineN
 from chatapp.domain.events import EndReason, Notice, RunEnded, RunEvent
 from chatapp.domain.ports import EnginePort, RunHandle, StorePort
 from chatapp.domain.record import Conversation, RunRecord, Turn
-from chatapp.domain.request import DEFAULT_WINDOW, GenerationRequest, Message, Role, SamplingSettings
+from chatapp.domain.request import (
+    DEFAULT_WINDOW,
+    FIXED_POLICY,
+    GenerationRequest,
+    Message,
+    Role,
+    SamplingSettings,
+)
 from chatapp.ui.controllers.tasks import TaskKeeper
-from chatapp.ui.text_hygiene import clean_prompt, visible
+from chatapp.ui.text_hygiene import clean_prompt, readable
 
 TITLE_CHARS = 48
+DEFAULT_DRAFTER = "model"
 
 
 class ChatState(Enum):
@@ -43,6 +51,7 @@ class RequestSettings:
     sampling: SamplingSettings
     acceptor: str
     system_prompt: str
+    drafter: str = DEFAULT_DRAFTER
 
 
 def new_conversation() -> Conversation:
@@ -65,7 +74,8 @@ class ChatController(QObject):
     """Owns the conversation. Signals carry domain values only.
 
     `taken` fires when the engine took the message (the box may be cleared), `refused` when it did not, with the error;
-    `failed` when a reply broke, with the error and the prompt that was answered.
+    `failed` when a reply broke, with the error and the prompt that was answered; `noticed` carries a notice's code (empty
+    for the window's own) and its words.
     """
 
     conversation_replaced = Signal(object)
@@ -76,7 +86,7 @@ class ChatController(QObject):
     taken = Signal()
     refused = Signal(object)
     failed = Signal(object, str)
-    noticed = Signal(str)
+    noticed = Signal(str, str)
 
     def __init__(self, engine: EnginePort, store: StorePort, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -89,6 +99,8 @@ class ChatController(QObject):
         self._next: tuple[str, RequestSettings] | None = None
         self._window = DEFAULT_WINDOW
         self._speculation = True
+        self._policy = FIXED_POLICY
+        self._acceptor = ""
 
     @property
     def conversation(self) -> Conversation:
@@ -120,6 +132,19 @@ class ChatController(QObject):
         self._speculation = on
         if self._handle is not None:
             self._handle.set_speculation(on)
+
+    def set_policy(self, name: str) -> None:
+        """Who chooses each step's window, from the next verify step on."""
+        self._policy = name
+        if self._handle is not None:
+            self._handle.set_policy(name)
+
+    def set_acceptor(self, name: str) -> None:
+        """The rule from the next verify step on, where a reply runs or begins; the next request brings its own."""
+        if name != self._acceptor:
+            self._acceptor = name
+            if self._handle is not None:
+                self._handle.set_acceptor(name)
 
     def submit(self, text: str, settings: RequestSettings) -> None:
         """Send `text`. While the last reply is still stopping it waits for that one's end."""
@@ -163,9 +188,12 @@ class ChatController(QObject):
             window=self._window,
             speculation=self._speculation,
             acceptor=settings.acceptor,
+            drafter=settings.drafter,
+            policy=self._policy,
         )
+        self._acceptor = settings.acceptor
         if cleaned.notice:
-            self.noticed.emit(cleaned.notice)
+            self.noticed.emit("", cleaned.notice)
         return request
 
     async def _run(self, request: GenerationRequest) -> None:
@@ -183,9 +211,11 @@ class ChatController(QObject):
             handle.cancel()
         else:
             self._set_state(ChatState.RUNNING)
-        # The slider may have moved while the engine was starting.
+        # The slider and the switches may have moved while the engine was starting.
         handle.set_window(self._window)
         handle.set_speculation(self._speculation)
+        handle.set_policy(self._policy)
+        handle.set_acceptor(self._acceptor)
         try:
             await self._follow(handle, record)
         finally:
@@ -197,7 +227,7 @@ class ChatController(QObject):
     def _begin_turn(self, prompt: str) -> RunRecord:
         record = RunRecord()
         if not self._conversation.turns:
-            self._conversation.title = visible(" ".join(prompt.split()), TITLE_CHARS).replace("␣", " ")
+            self._conversation.title = readable(" ".join(prompt.split()), TITLE_CHARS)
         self._conversation.turns.append(Turn(prompt, record))
         self._store.begin_turn(self._conversation, len(self._conversation.turns) - 1)
         self.taken.emit()
@@ -215,7 +245,7 @@ class ChatController(QObject):
         for event in batch:
             record.apply(event)
             if isinstance(event, Notice):
-                self.noticed.emit(event.message)
+                self.noticed.emit(event.code, event.message)
 
     def _report_end(self, record: RunRecord, prompt: str) -> None:
         ended = record.ended

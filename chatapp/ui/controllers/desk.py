@@ -5,6 +5,7 @@ It owns no state but the message that is on its way. It must not know a model, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -12,18 +13,22 @@ from PySide6.QtGui import QGuiApplication
 
 from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady
 from chatapp.domain.events import EndReason
+from chatapp.domain.metrics import recent_windows
 from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
 from chatapp.domain.record import Conversation, RunRecord
+from chatapp.domain.request import FIXED_POLICY
 from chatapp.ui.composer import Draft
-from chatapp.ui.controllers.chat import ChatController, ChatState, RequestSettings
+from chatapp.ui.controllers.chat import DEFAULT_DRAFTER, ChatController, ChatState, RequestSettings
 from chatapp.ui.controllers.files import FileController
 from chatapp.ui.controllers.pair import PairController
 from chatapp.ui.dialogs.about_dialog import AboutDialog
 from chatapp.ui.dialogs.help_viewer import HelpViewer
 from chatapp.ui.dialogs.pair_dialog import PairDialog
 from chatapp.ui.main_window import MainWindow
+from chatapp.ui.text_hygiene import readable
 from chatapp.ui.widgets.banner import Severity
 
+THREADS_CHANGED = "threads"
 NO_DRAFT = "This pair has no draft model: every token comes from the target."
 STATE_WORDS = {
     ChatState.IDLE: "Ready",
@@ -69,6 +74,8 @@ class Desk(QObject):
         composer.stop_requested.connect(self._chat.stop)
         composer.window_changed.connect(self._chat.set_window)
         composer.speculation_changed.connect(self._chat.set_speculation)
+        composer.auto_changed.connect(self._choose_policy)
+        self._window.sampling.changed.connect(self._on_sampling_changed)
         self._window.welcome.chosen.connect(self.send_text)
         transcript, token = self._window.transcript, self._window.panel.token
         transcript.token_hovered.connect(token.show_hovered)
@@ -87,7 +94,8 @@ class Desk(QObject):
         chat.taken.connect(self._on_taken)
         chat.refused.connect(self._on_refused)
         chat.failed.connect(self._on_failed)
-        chat.noticed.connect(lambda text: self._window.banner.show_message(Severity.WARNING, text))
+        chat.record_changed.connect(self._show_used_window)
+        chat.noticed.connect(self._show_notice)
 
     def _connect_pairs(self) -> None:
         self._pairs.progressed.connect(self._show_progress)
@@ -113,6 +121,9 @@ class Desk(QObject):
         acts.speculation.setChecked(composer.speculation.isChecked())
         acts.speculation.toggled.connect(composer.speculation.setChecked)
         composer.speculation.toggled.connect(acts.speculation.setChecked)
+        acts.auto.setChecked(composer.auto.isChecked())
+        acts.auto.toggled.connect(composer.auto.setChecked)
+        composer.auto.toggled.connect(acts.auto.setChecked)
         acts.window_up.triggered.connect(lambda: composer.window_slider.step_by(1))
         acts.window_down.triggered.connect(lambda: composer.window_slider.step_by(-1))
         acts.guide.triggered.connect(self._show_guide)
@@ -145,7 +156,15 @@ class Desk(QObject):
         sampling.before_request()
         self._on_its_way = self._window.composer.draft()
         self._window.banner.clear()
-        self._chat.submit(text, RequestSettings(sampling.settings, sampling.acceptor, sampling.system_prompt))
+        self._chat.submit(
+            text,
+            RequestSettings(
+                sampling.settings,
+                sampling.acceptor,
+                sampling.system_prompt,
+                sampling.drafter or DEFAULT_DRAFTER,
+            ),
+        )
         self._window.save_settings()  # here too, not on close alone: a process that is killed forgets nothing
 
     def send_text(self, text: str) -> None:
@@ -196,6 +215,22 @@ class Desk(QObject):
             words = f"Reading the prompt, {done:,} of {total:,} tokens"
             self._window.header.show_loading("", LoadProgress(done / max(total, 1), words))
 
+    def _show_used_window(self) -> None:
+        self._window.composer.show_used_window(recent_windows(self._chat.records[-1]))
+
+    def _show_notice(self, code: str, text: str) -> None:
+        severity = Severity.INFO if code == THREADS_CHANGED else Severity.WARNING
+        self._window.banner.show_message(severity, text)
+
+    def _choose_policy(self) -> None:
+        automatic = self._window.composer.auto.isChecked() and bool(self._window.sampling.auto_policy)
+        self._chat.set_policy(self._window.sampling.auto_policy if automatic else FIXED_POLICY)
+
+    def _on_sampling_changed(self) -> None:
+        """Acceptor and policy take effect in a running reply; everything else belongs to the next request."""
+        self._chat.set_acceptor(self._window.sampling.acceptor)
+        self._choose_policy()
+
     def _on_run_ended(self, record: RunRecord) -> None:
         if record.ended is not None and record.ended.reason is EndReason.CONTEXT_FULL:
             self._window.banner.show_message(
@@ -225,7 +260,7 @@ class Desk(QObject):
     def ask_pair(self) -> None:
         if self._refused_while_busy() or self._pairs.loading:
             return
-        dialog = PairDialog(self._builtin, self._window)
+        dialog = PairDialog(self._builtin, self._window, in_use=self._pairs.info)
         dialog.chosen.connect(self._pairs.load)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
@@ -244,7 +279,24 @@ class Desk(QObject):
             self._window.actions_.window_down,
         ):
             action.setEnabled(capabilities.can_speculate)
-        self._window.panel.sampling.acceptor.set_acceptors(capabilities.acceptors)
+        self._window.panel.sampling.show_pair(info)
+        policy = next(
+            (part for part in capabilities.policies if part[0] == self._window.sampling.auto_policy), None
+        )
+        composer.set_auto(policy)
+        self._window.actions_.auto.setEnabled(composer.auto.isEnabled())
+        self._choose_policy()
+        self._tell_plugin_errors(capabilities.plugin_errors)
+
+    def _tell_plugin_errors(self, errors: Sequence[tuple[str, str]]) -> None:
+        if errors:
+            name, why = errors[0]
+            more = f" {len(errors) - 1} more: see Open pair (Ctrl+P)." if len(errors) > 1 else ""
+            self._window.banner.show_message(
+                Severity.WARNING,
+                f"The plugin {readable(name, limit=80)} could not be loaded; everything else works.",
+                f"{readable(why)}{more}",
+            )
 
     def _on_load_failed(self, error: ChatappError) -> None:
         if not error.remedy:

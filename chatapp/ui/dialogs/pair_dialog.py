@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -16,7 +16,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from chatapp.domain.ports import PairLocation
+from chatapp.domain.ports import PairInfo, PairLocation
+from chatapp.ui.header_bar import model_lines
+from chatapp.ui.text_hygiene import readable
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, SPACE_6_PX
 from chatapp.ui.widgets.card import label
 
@@ -28,12 +30,29 @@ def pair_name(target: Path, draft: Path | None) -> str:
     return f"{target.name} + {draft.name}" if draft is not None else f"{target.name}, no draft"
 
 
+def _facts(in_use: PairInfo | None) -> list[str]:
+    """Which code computes the pair in use, and which plugins could not be loaded."""
+    if in_use is None:
+        return []
+    errors = in_use.capabilities.plugin_errors
+    return [
+        f"In use: {readable(in_use.location.name, limit=200)}",
+        *model_lines(in_use.environment),
+        *(
+            f"Plugin not loaded: {readable(name, limit=80)}: {readable(why, limit=300)}"
+            for name, why in errors
+        ),
+    ]
+
+
 class PairDialog(QDialog):
-    """`chosen` carries a `PairLocation`."""
+    """`chosen` carries a `PairLocation`. `in_use` is the loaded pair, whose facts are shown."""
 
     chosen = Signal(object)
 
-    def __init__(self, builtin: PairLocation, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, builtin: PairLocation, parent: QWidget | None = None, *, in_use: PairInfo | None = None
+    ) -> None:
         super().__init__(parent)
         self._builtin = builtin
         self.setWindowTitle("Open pair")
@@ -58,6 +77,10 @@ class PairDialog(QDialog):
         rows.addLayout(grid)
         self._problem = label("", "error", wrap=True)
         rows.addWidget(self._problem)
+        self._facts = label("\n".join(_facts(in_use)), "caption", wrap=True)
+        self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._facts.setVisible(in_use is not None)
+        rows.addWidget(self._facts)
         rows.addLayout(self._make_buttons())
         self.target.setFocus()
 
@@ -95,6 +118,11 @@ class PairDialog(QDialog):
         self.open_button.clicked.connect(self._on_open)
         buttons.addWidget(self.open_button)
         return buttons
+
+    @property
+    def facts(self) -> str:
+        """What is said of the pair in use."""
+        return self._facts.text()
 
     @property
     def problem(self) -> str:

@@ -11,15 +11,18 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from chatapp.domain.metrics import Metrics, combined_metrics, current_tpot_s, run_metrics
+from chatapp.domain.metrics import Metrics, combined_metrics, current_tpot_s, run_metrics, run_traffic
 from chatapp.domain.record import RunRecord
 from chatapp.domain.tokens import TokenKind
+from chatapp.domain.wording import share_of_bandwidth
 from chatapp.ui import numbers
 from chatapp.ui.theme import SPACE_1_PX, SPACE_3_PX, TypeScale, number_font
 from chatapp.ui.widgets.card import Card, label
 from chatapp.ui.widgets.share_bar import Share, ShareBar
+from chatapp.ui.widgets.traffic_gauge import Reading, TrafficGauge
 
 REFRESH_MS = 250
+RECENT_STEPS = 8
 
 Row = tuple[str, str, Callable[[Metrics], str]]
 ROWS: tuple[Row, ...] = (
@@ -92,6 +95,8 @@ class SpeedCard(Card):
         heroes.addWidget(self.speed_now, 1)
         self.body.addLayout(heroes)
         self.body.addLayout(self._make_table(scale))
+        self.gauge = TrafficGauge()
+        self.body.addWidget(self.gauge)
         self.shares = ShareBar()
         self.body.addSpacing(SPACE_1_PX)
         self.body.addWidget(self.shares)
@@ -162,4 +167,20 @@ class SpeedCard(Card):
             session_cell.setText(shown(session))
             reply_cell.setAccessibleName(f"{name}, reply: {shown(reply)}")
             session_cell.setAccessibleName(f"{name}, session: {shown(session)}")
+        self.gauge.set_readings(_readings(self._records[-1]) if self._records else ())
         self.shares.set_shares([Share(kind, reply.share(kind)) for kind in TokenKind])
+
+
+def _readings(record: RunRecord) -> list[Reading]:
+    """Target's and drafter's traffic against the bandwidth; empty where the bandwidth or all bytes are unknown."""
+    if record.started is None:
+        return []
+    bandwidth = record.started.environment.bandwidth
+    reply, now = run_traffic(record), run_traffic(record, RECENT_STEPS)
+    rates = (("verify", now.verify_rate, reply.verify_rate), ("draft", now.draft_rate, reply.draft_rate))
+    limit = f"{bandwidth / 1e9:.1f} GB/s"
+    return [
+        Reading(name, share_of_bandwidth(recent, bandwidth), share, limit)
+        for name, recent, whole in rates
+        if (share := share_of_bandwidth(whole, bandwidth)) is not None
+    ]

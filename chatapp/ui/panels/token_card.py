@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
+from chatapp.domain.events import StepCommitted, WindowChoice
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView
 from chatapp.domain.tokens import DraftedToken
+from chatapp.domain.wording import estimates, step_acceptor
 from chatapp.ui import numbers
-from chatapp.ui.text_hygiene import visible
+from chatapp.ui.text_hygiene import readable, visible
 from chatapp.ui.theme import SPACE_3_PX, Tokens, TypeScale, mono_font, number_font
-from chatapp.ui.transcript.wording import draw_threshold
+from chatapp.ui.transcript.wording import draw_threshold, proposed_by
 from chatapp.ui.widgets.card import Card, label
+from chatapp.ui.widgets.elided_label import ElidedLabel
 
 HINT = "hover one; click to hold it"
 PLACE, CHANCES, WANTED, DRAW = "Place", "Probability", "Draft wanted", "Acceptance draw"
+PROPOSED, WINDOW = "Proposed by", "Window"
 ROWS: tuple[tuple[str, str], ...] = (
     (PLACE, "Its number in the reply, the verify step that made it, and its place in that step's window"),
     (CHANCES, "Probability of this token in the processed distributions of target and draft"),
@@ -24,6 +28,8 @@ ROWS: tuple[tuple[str, str], ...] = (
         DRAW,
         "The random number of the acceptance test; with “rejection” also the ratio that it had to stay below",
     ),
+    (PROPOSED, "Who proposed what was tested at this place, and the acceptor that decided on it"),
+    (WINDOW, "Why this step's window was as long as it was"),
 )
 
 
@@ -34,7 +40,7 @@ class TokenCard(Card):
         super().__init__("Token", parent, foldable=True)
         self._selected: tuple[RunRecord, TokenView] | None = None
         self._shown: tuple[RunRecord, TokenView] | None = None
-        self._values: dict[str, QLabel] = {}
+        self._values: dict[str, ElidedLabel] = {}
         self._text = label("", "token")
         self._text.setFont(mono_font(scale.body))
         self._id = label("", "caption")
@@ -54,9 +60,8 @@ class TokenCard(Card):
             title = label(name, "muted")
             title.setToolTip(tip)
             table.addWidget(title, row, 0)
-            value = label(numbers.DASH)
+            value = ElidedLabel(numbers.DASH)
             value.setFont(number_font(scale.body))
-            value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             table.addWidget(value, row, 1)
             self._values[name] = value
@@ -123,7 +128,13 @@ class TokenCard(Card):
             values[WANTED] = f"{visible(wanted.text, limit=10)}   {chances}"
         tested = step.drafted[view.position] if view.position < len(step.drafted) else None
         if tested is not None and tested.draw is not None:
-            values[DRAW] = _draw_text(record, tested)
+            values[DRAW] = _draw_text(record, step, tested)
+        if step.drafted:
+            parts = (proposed_by(step, view), step_acceptor(step))
+            values[PROPOSED] = ", ".join(part for part in parts if part) or numbers.DASH
+        if step.choice is not None:
+            values[WINDOW] = readable(step.choice.reason, limit=200)
+            self._values[WINDOW].setToolTip(_choice_tip(step.choice))
         for name, shown in values.items():
             self._values[name].setText(shown)
             self._values[name].setAccessibleName(f"{name}: {shown}")
@@ -141,9 +152,14 @@ class TokenCard(Card):
         self._kind.setStyleSheet(f"color: {colour}; border-color: {colour};")
 
 
-def _draw_text(record: RunRecord, tested: DraftedToken) -> str:
+def _choice_tip(choice: WindowChoice) -> str:
+    figures = estimates(choice)
+    return readable(f"{choice.policy}: {choice.reason}" + (f" ({figures})" if figures else ""), limit=400)
+
+
+def _draw_text(record: RunRecord, step: StepCommitted, tested: DraftedToken) -> str:
     """The draw, beside the threshold that it had to stay below where the acceptor's rule has one."""
-    draw, threshold = numbers.probability(tested.draw), draw_threshold(record, tested)
+    draw, threshold = numbers.probability(tested.draw), draw_threshold(record, step, tested)
     if threshold is None or tested.draw is None:
         return draw
     return f"{draw} {'<' if tested.draw < threshold else '≥'} {threshold:.4f}"

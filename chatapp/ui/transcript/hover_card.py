@@ -15,7 +15,7 @@ from chatapp.ui.transcript.wording import token_facts
 PAD_PX = 12
 SHADOW_PX = 10
 COLUMN_GAP_PX = 14
-MAX_WIDTH_PX = 340
+MAX_WIDTH_PX = 400
 RADIUS_PX = 10
 TITLE_CHARS = 24
 
@@ -65,7 +65,9 @@ class HoverCard(QWidget):
         wide = max(self._name_width + COLUMN_GAP_PX + values, title + COLUMN_GAP_PX + kind)
         high = style.code.pitch + 6 + len(self._facts) * style.small.pitch
         margin = 2 * (PAD_PX + SHADOW_PX)
-        return QSize(int(min(wide, MAX_WIDTH_PX)) + margin + 2, int(high) + margin)
+        parent = self.parentWidget()
+        room = parent.width() - margin - 2 if parent is not None else MAX_WIDTH_PX
+        return QSize(int(min(wide, MAX_WIDTH_PX, room)) + margin + 2, int(high) + margin)
 
     def _title_font(self) -> QFont:
         font = QFont(self._style_now.code.font)

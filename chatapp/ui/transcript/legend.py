@@ -16,7 +16,7 @@ GAP_PX = 20
 PAD_Y_PX = 7
 LEAST_ROOM_PX = 120
 MARK_LABEL = "k 5 → 8"
-MARK_MEANING = "Window k or speculation was changed here"
+MARK_MEANING = "Window k, Auto, speculation or the acceptor was changed here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from chatapp.domain.events import EndReason
+from chatapp.domain.events import EndReason, StepCommitted
 from chatapp.domain.metrics import run_metrics
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView
+from chatapp.domain.request import chooses_by_itself
 from chatapp.domain.tokens import DraftedToken
-from chatapp.ui.text_hygiene import visible
+from chatapp.domain.wording import estimates, proposer, step_acceptor
+from chatapp.ui.text_hygiene import readable, visible
 
 _CUT = {
     EndReason.CANCELLED: "stopped",
@@ -49,6 +51,8 @@ def reply_summary(record: RunRecord) -> list[str]:
         parts.append(f"{metrics.acceptance_rate:.0%} accepted".replace("%", " %"))
     if metrics.mean_acceptance_length is not None and metrics.drafted:
         parts.append(f"{metrics.mean_acceptance_length:.1f} tokens per step")
+    if not record.lossless:
+        parts.append("lossy")
     return parts
 
 
@@ -78,26 +82,45 @@ def token_facts(record: RunRecord, view: TokenView) -> list[tuple[str, str]]:
     if token.draft_prob is not None:
         facts.append(("Draft", percent(token.draft_prob)))
     if view.rejected is not None:
-        facts += _rejected_facts(record, view.rejected)
-    return facts
+        facts += _rejected_facts(record, view)
+    return facts + _decision_facts(step, view)
 
 
-def draw_threshold(record: RunRecord, draft: DraftedToken) -> float | None:
+def proposed_by(step: StepCommitted, view: TokenView) -> str:
+    """Who proposed what was tested at the token's place; empty where nothing was, or nobody knows."""
+    return proposer(step.drafted[view.position].source) if view.position < len(step.drafted) else ""
+
+
+def _decision_facts(step: StepCommitted, view: TokenView) -> list[tuple[str, str]]:
+    """Who proposed, by which rule it was tested, and why the window was as long where a policy chose it."""
+    facts = [
+        ("Proposed by", proposed_by(step, view)),
+        ("Acceptor", step_acceptor(step) if step.drafted else ""),
+    ]
+    if step.choice is not None and chooses_by_itself(step.choice.policy):
+        facts += [("Window", step.choice.reason), ("Estimates", estimates(step.choice))]
+    return [(name, readable(value, limit=160)) for name, value in facts if value]
+
+
+def draw_threshold(record: RunRecord, step: StepCommitted, draft: DraftedToken) -> float | None:
     """What the draw of a draft had to stay below, None where the acceptor's rule is not a test of this draft alone.
 
     Source: Chen et al. 2023: a draft is kept with probability min(1, target / draft).
     """
-    by_rejection = record.started is not None and record.started.acceptor == "rejection"
+    started = record.started.acceptor if record.started is not None else ""
+    by_rejection = (step.acceptor or started) == "rejection"
     if not by_rejection or draft.target_prob is None or draft.draft_prob <= 0:
         return None
     return min(draft.target_prob / draft.draft_prob, 1.0)
 
 
-def _rejected_facts(record: RunRecord, draft: DraftedToken) -> list[tuple[str, str]]:
+def _rejected_facts(record: RunRecord, view: TokenView) -> list[tuple[str, str]]:
+    draft = view.rejected
+    assert draft is not None
     facts = [("Draft wanted", visible(draft.text))]
     target = "" if draft.target_prob is None else f", target {percent(draft.target_prob)}"
     facts.append(("", f"draft {percent(draft.draft_prob)}{target}"))
-    threshold = draw_threshold(record, draft)
+    threshold = draw_threshold(record, record.steps[view.step], draft)
     if draft.draw is not None and threshold is not None:
         facts.append(("Draw", f"{draft.draw:.3f} ≥ {threshold:.3f}, target ÷ draft"))
     elif draft.draw is not None:

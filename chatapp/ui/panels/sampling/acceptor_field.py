@@ -5,33 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QComboBox, QFrame, QSizePolicy, QStyledItemDelegate, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from chatapp.ui.panels.sampling.choice_field import ChoiceBox
 from chatapp.ui.panels.sampling.model import DEFAULT_ACCEPTOR, SamplingModel
 from chatapp.ui.theme import SPACE_1_PX
 from chatapp.ui.widgets.card import label
 
 LOSSLESS = "✓ lossless: the text follows the target's distribution exactly"
-LOSSY = "≈ not lossless: the text may differ from what the target alone would write"
-
-
-class ChoiceBox(QComboBox):
-    """A combo box that leaves the wheel to the panel it scrolls with: a passing wheel must not change a setting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setItemDelegate(QStyledItemDelegate(self))  # the default one ignores the style sheet
-        holder = self.view().parentWidget()
-        if isinstance(holder, QFrame):
-            holder.setFrameShape(QFrame.Shape.NoFrame)  # the list inside has a border of its own
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
+LOSSY = "≈ lossy: the text may differ from what the target alone would write"
+GREEDY = "At temperature 0 the reply is greedy, whatever lossless rule is chosen here."
 
 
 class AcceptorField(QWidget):
-    """A choice among `(name, lossless, description)`; disabled until the engine has told them."""
+    """A choice among `(name, lossless, description)`; disabled until the engine has told them. A lossy one carries a badge."""
 
     def __init__(self, model: SamplingModel) -> None:
         super().__init__()
@@ -41,10 +28,15 @@ class AcceptorField(QWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(SPACE_1_PX)
         caption = label("Acceptor")
-        rows.addWidget(caption)
+        self.badge = label("lossy", "warning-chip")
+        self.badge.hide()
+        head = QHBoxLayout()
+        head.addWidget(caption)
+        head.addStretch(1)
+        head.addWidget(self.badge)
+        rows.addLayout(head)
         self.box = ChoiceBox()
         self.box.setAccessibleName("Acceptor")
-        self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         caption.setBuddy(self.box)
         rows.addWidget(self.box)
         self._mark = label("", "caption", wrap=True)
@@ -63,7 +55,7 @@ class AcceptorField(QWidget):
         self.box.blockSignals(True)
         self.box.clear()
         for name, lossless, description in self._acceptors or ((self._model.acceptor, True, ""),):
-            self.box.addItem(f"{name}  {'✓' if lossless else '≈'}", name)
+            self.box.addItem(f"{name}  ✓" if lossless else f"{name}  ≈ lossy", name)
             self.box.setItemData(self.box.count() - 1, description, Qt.ItemDataRole.ToolTipRole)
         self.box.blockSignals(False)
         self.box.setEnabled(bool(self._acceptors))
@@ -80,12 +72,15 @@ class AcceptorField(QWidget):
         place = self.box.findData(self._model.acceptor)
         if place >= 0 and place != self.box.currentIndex():
             self.box.setCurrentIndex(place)
-        if self._model.settings.greedy:
-            self._mark.setText("At temperature 0 the reply is greedy, whatever is chosen here.")
+        chosen = next((part for part in self._acceptors if part[0] == self._model.acceptor), None)
+        lossless = chosen is None or chosen[1]
+        self.badge.setVisible(not lossless)
+        self.box.setAccessibleDescription("" if lossless else LOSSY)
+        if chosen is None:
+            self._mark.setText("")
             return
-        for name, lossless, description in self._acceptors:
-            if name == self._model.acceptor:
-                self._mark.setText(LOSSLESS if lossless else LOSSY)
-                self.setToolTip(description)
-                return
-        self._mark.setText("")
+        self.setToolTip(chosen[2])
+        if not lossless:
+            self._mark.setText(LOSSY)
+        else:
+            self._mark.setText(GREEDY if self._model.settings.greedy else LOSSLESS)

@@ -26,6 +26,8 @@ class SamplingModel(QObject):
         self._dice = dice or random.SystemRandom()
         self._settings = SamplingSettings(seed=self._dice.randrange(SEED_LIMIT))
         self._acceptor = DEFAULT_ACCEPTOR
+        self._drafter = ""
+        self._auto_policy = ""
         self._system_prompt = ""
         self._keep_seed = False
 
@@ -36,6 +38,16 @@ class SamplingModel(QObject):
     @property
     def acceptor(self) -> str:
         return self._acceptor
+
+    @property
+    def drafter(self) -> str:
+        """Empty until a person or a pair chose one: then the pair's first."""
+        return self._drafter
+
+    @property
+    def auto_policy(self) -> str:
+        """The window policy that the Auto switch stands for; empty where there is none."""
+        return self._auto_policy
 
     @property
     def system_prompt(self) -> str:
@@ -57,6 +69,16 @@ class SamplingModel(QObject):
     def set_acceptor(self, name: str) -> None:
         if name != self._acceptor:
             self._acceptor = name
+            self.changed.emit()
+
+    def set_drafter(self, name: str) -> None:
+        if name != self._drafter:
+            self._drafter = name
+            self.changed.emit()
+
+    def set_auto_policy(self, name: str) -> None:
+        if name != self._auto_policy:
+            self._auto_policy = name
             self.changed.emit()
 
     def set_system_prompt(self, text: str) -> None:
