@@ -6,14 +6,19 @@ Shapes: V is the vocabulary that target and draft share, n a number of rows. Log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
 from chatapp.domain.events import ModelInfo, WindowChoice
+from chatapp.domain.request import SamplingSettings
 from chatapp.engine.distribution import Row
+from chatapp.engine.randomness import Streams
+
+if TYPE_CHECKING:
+    from chatapp.engine.sequence import CachedSequence
 
 
 class PartFailed(RuntimeError):
@@ -177,6 +182,58 @@ class Drafter(Protocol):
 
     def rewind(self, length: int) -> None:
         """Forget everything behind the first `length` tokens of the prefix."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FusedStep:
+    """A whole window at once. `rows[i]` knows the probability of every token that the record asks of row i, and may know no
+    other. `timings_ns` are those of drafting, verifying and accepting as the device saw them."""
+
+    proposal: Proposal
+    verdict: Verdict
+    rows: Mapping[int, Row]
+    timings_ns: tuple[int, int, int]
+
+
+class FusedDraftFailed(RuntimeError):
+    """The draft's part of a fused window failed. The target's part can be had alone, with a window of no drafts."""
+
+
+class FusedWindow(Protocol):
+    """Draft, verify and accept in one go where the models live, for one reply. Means the same as the steps one by one."""
+
+    def serves(self, acceptor: str) -> bool:
+        """Whether windows of this rule can be had here. Asked at every step: the rule may change."""
+        ...
+
+    def step(self, acceptor: str, prefix: Sequence[int], count: int) -> FusedStep:
+        """At most `count` drafts behind `prefix`, of which the target lacks the last token and the draft at most two; they
+        are tested, and a token follows. The sequences' lengths grow by what was computed, and on an exception not at all.
+
+        Raises `FusedDraftFailed`, and `sampling.NotFinite` for the target's logits.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FusingContext:
+    """What a fused window is made of. `draft` None: its windows have no drafts; `vocabulary` is what both sides share."""
+
+    target: CachedSequence
+    draft: CachedSequence | None
+    settings: SamplingSettings
+    streams: Streams
+    ends: frozenset[int]
+    vocabulary: int
+
+
+@runtime_checkable
+class FusingModel(Protocol):
+    """A target that may be able to fuse windows."""
+
+    def fuse(self, context: FusingContext) -> FusedWindow | None:
+        """None where this draft or these settings need the steps one by one."""
         ...
 
 

@@ -9,7 +9,7 @@ This module must not know any backend, tokenizer library, thread or screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,6 +32,8 @@ from chatapp.engine.contracts import (
     Clock,
     Control,
     Drafter,
+    FusedDraftFailed,
+    FusedWindow,
     PartFailed,
     Proposal,
     StepOutcome,
@@ -64,6 +66,8 @@ class Parts:
     text: Text
     clock: Clock
     draft_cached: Callable[[], int] = lambda: 0
+    fused: FusedWindow | None = None
+    """Windows in one go, for the rules that it serves."""
     after_step: Callable[[StepOutcome], str | None] = lambda _: None
     """Told of every verify step; what it answers goes out as a notice `threads`: the governor changed their number."""
     troubles: Callable[[], Sequence[str]] = lambda: ()
@@ -203,11 +207,31 @@ class SpeculativeRun:
             return
         step = self._begin_step()
         count = self._plan(step) - 1
+        fused = (
+            self._parts.fused if self._parts.fused and self._parts.fused.serves(step.acceptor.name) else None
+        )
         if count > 0:
-            yield from self._draft(step, count)
+            yield from self._draft(step, count, propose=fused is None)
         if self._cancelled():
             self._reply.end = EndReason.CANCELLED
             return
+        if fused is None:
+            verdict, kind = self._window(step)
+        else:
+            verdict, kind = yield from self._fused_window(step, fused, count)
+        committed = self._commit(step, verdict, kind)
+        yield committed
+        outcome = _outcome(committed, step.proposal)
+        if step.policy is not None:
+            step.policy.observe(outcome)
+        change = self._parts.after_step(outcome)
+        if change is not None:
+            yield Notice("threads", change, self._now())
+        for trouble in self._parts.troubles():
+            yield Notice("plugin_failed", trouble, self._now())
+
+    def _window(self, step: _Step) -> tuple[Verdict, TokenKind]:
+        """Verify and accept the step's proposal, one by one."""
         drafted_ns = self._now()
         step.draft_ns = drafted_ns - step.started_ns
         read_before = self._target.bytes_read
@@ -224,16 +248,37 @@ class SpeculativeRun:
 
         verdict, kind = self._accept(step, target_row)
         step.sample_ns = self._now() - verified_ns
-        committed = self._commit(step, verdict, kind)
-        yield committed
-        outcome = _outcome(committed, proposal)
-        if step.policy is not None:
-            step.policy.observe(outcome)
-        change = self._parts.after_step(outcome)
-        if change is not None:
-            yield Notice("threads", change, self._now())
-        for trouble in self._parts.troubles():
-            yield Notice("plugin_failed", trouble, self._now())
+        return verdict, kind
+
+    def _fused_window(
+        self, step: _Step, fused: FusedWindow, count: int
+    ) -> Generator[RunEvent, None, tuple[Verdict, TokenKind]]:
+        """Draft, verify and accept where the models live; events and failures are those of the steps one by one."""
+        drafter = self._drafter
+        begin_ns = self._now()
+        target_before, draft_before = (
+            self._target.bytes_read,
+            drafter.bytes_read if drafter is not None else 0,
+        )
+        try:
+            result = fused.step(step.acceptor.name, self._ids, count if drafter is not None else 0)
+        except FusedDraftFailed as failure:
+            yield self._drop_draft(step, failure)
+            return (yield from self._fused_window(step, fused, 0))
+        except NotFinite as error:
+            raise _target_not_finite(error) from error
+        step.proposal = result.proposal
+        step.rows.update(result.rows)
+        # The device's clock divides the time; ours says how much there was.
+        whole_ns = self._now() - begin_ns
+        draft_ns, verify_ns, accept_ns = result.timings_ns
+        scale = whole_ns / max(whole_ns, draft_ns + verify_ns + accept_ns, 1)
+        step.draft_ns = begin_ns - step.started_ns + int(draft_ns * scale)
+        step.sample_ns = int(accept_ns * scale)
+        step.verify_ns = whole_ns - int(draft_ns * scale) - step.sample_ns
+        step.verify_bytes = self._target.bytes_read - target_before
+        step.draft_bytes += drafter.bytes_read - draft_before if drafter is not None else 0
+        return result.verdict, _final_kind(result.verdict, len(result.proposal.ids))
 
     def _plan(self, step: _Step) -> int:
         """k of this step: the policy's, under what is asked and what the reply's or the context's end leaves room for."""
@@ -254,10 +299,11 @@ class SpeculativeRun:
             token = step.acceptor.draw_target(target_row(0), len(self._ids))
             return Verdict(0, token, ()), TokenKind.TARGET
         verdict = step.acceptor.verify(step.proposal, target_row, len(self._ids))
-        return verdict, TokenKind.BONUS if verdict.accepted == drafts else TokenKind.CORRECTION
+        return verdict, _final_kind(verdict, drafts)
 
-    def _draft(self, step: _Step, count: int) -> Iterator[RunEvent]:
-        """Up to `count` drafts into `step`. A failing draft ends speculation for this run."""
+    def _draft(self, step: _Step, count: int, *, propose: bool) -> Iterator[RunEvent]:
+        """Up to `count` drafts into `step`; without `propose`, all but the drafts themselves. A failing draft ends
+        speculation for this run."""
         drafter, policy = self._drafter, step.policy
         assert drafter is not None
         assert policy is not None
@@ -270,24 +316,27 @@ class SpeculativeRun:
             if computed and not budget.cancelled:
                 reused = len(self._ids) - 1 - computed
                 notices.append(Prefilled("draft", computed, reused, self._now() - begin_ns))
-            if not budget.cancelled:
+            if propose and not budget.cancelled:
                 step.proposal = drafter.propose(self._ids, budget)
             if not step.proposal.ids and drafter.exhausted(self._ids):
                 self._drafter = None
                 message = "The draft model's context is full: from here the target answers alone."
                 notices.append(Notice("draft_context_full", message, self._now()))
         except MODEL_FAILURES as failure:
-            # What a model wrote into its KV before it failed is not to be trusted in the next turn either.
-            drafter.rewind(0)
-            self._drafter = None
-            step.proposal = Proposal()
-            # A plugin's failure names itself.
-            what = str(failure) if isinstance(failure, PartFailed) else f"The draft model failed ({failure})"
-            message = f"{what}: from here the target answers alone."
-            notices.append(Notice("draft_failed", message, self._now()))
+            notices.append(self._drop_draft(step, failure))
         step.draft_bytes = drafter.bytes_read - read_before
         step.choice = policy.choice()
         yield from notices
+
+    def _drop_draft(self, step: _Step, failure: Exception) -> Notice:
+        assert self._drafter is not None
+        # What a model wrote into its KV before it failed is not to be trusted in the next turn either.
+        self._drafter.rewind(0)
+        self._drafter = None
+        step.proposal = Proposal()
+        # A plugin's failure names itself.
+        what = str(failure) if isinstance(failure, PartFailed) else f"The draft model failed ({failure})"
+        return Notice("draft_failed", f"{what}: from here the target answers alone.", self._now())
 
     def _cancelled(self) -> bool:
         return self._control.cancelled
@@ -296,11 +345,7 @@ class SpeculativeRun:
         try:
             return self._parts.processor.row(logits, self._ids, drafts)
         except NotFinite as error:
-            raise GenerationFailed(
-                f"The target model gave {error}.",
-                kept="The reply up to here is kept.",
-                remedy="Its weights may be damaged, or its dtype too narrow.",
-            ) from error
+            raise _target_not_finite(error) from error
 
     # -- commit -------------------------------------------------------------------------------------------------
 
@@ -359,6 +404,20 @@ class SpeculativeRun:
 
     def _now(self) -> int:
         return self._clock.now_ns() - self._submitted_ns
+
+
+def _final_kind(verdict: Verdict, drafts: int) -> TokenKind:
+    if not drafts:
+        return TokenKind.TARGET
+    return TokenKind.BONUS if verdict.accepted == drafts else TokenKind.CORRECTION
+
+
+def _target_not_finite(error: NotFinite) -> GenerationFailed:
+    return GenerationFailed(
+        f"The target model gave {error}.",
+        kept="The reply up to here is kept.",
+        remedy="Its weights may be damaged, or its dtype too narrow.",
+    )
 
 
 def _outcome(step: StepCommitted, proposal: Proposal) -> StepOutcome:

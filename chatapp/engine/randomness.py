@@ -76,9 +76,13 @@ class Streams:
             self._dense[position] = bits
         return bits
 
-    def _base(self, position: int) -> np.uint64:
+    def noise_base(self, position: int) -> int:
+        """What the noise of a position is hashed from, 64 bits: whoever computes it elsewhere begins here."""
         digest = hashlib.blake2b(f"{self._seed}:noise:{position}".encode(), digest_size=8).digest()
-        return np.uint64(int.from_bytes(digest, "little"))
+        return int.from_bytes(digest, "little")
+
+    def _base(self, position: int) -> np.uint64:
+        return np.uint64(self.noise_base(position))
 
 
 def _mixed(state: Bits, base: np.uint64) -> Bits:

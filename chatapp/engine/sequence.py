@@ -25,12 +25,22 @@ class CachedSequence:
     def length(self) -> int:
         return len(self.ids)
 
+    @property
+    def vocabulary(self) -> int:
+        """V of the logits that `advance` gives."""
+        return self._vocabulary
+
     def advance(self, ids: Sequence[int], rows: int) -> torch.Tensor:
         """Append `ids`; logits of the last `rows`, `[rows, V]`. On an exception the length is unchanged."""
         logits = self.model.forward(ids, self.length, rows)
         self.bytes_read += self.model.traffic(len(ids), self.length)
         self.ids.extend(ids)
         return logits[:, : self._vocabulary]
+
+    def note(self, ids: Sequence[int], bytes_read: int) -> None:
+        """Append `ids` whose KV a fused window has computed behind ours."""
+        self.bytes_read += bytes_read
+        self.ids.extend(ids)
 
     def rewind(self, length: int) -> None:
         """Keep the first `length` ids (no effect when there are fewer)."""

@@ -30,7 +30,18 @@ from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.loading import default_device
 from chatapp.engine.bandwidth import measure_bandwidth
 from chatapp.engine.clock import MonotonicClock
-from chatapp.engine.contracts import CausalModel, Clock, Control, Drafter, StepOutcome, WindowPolicy
+from chatapp.engine.contracts import (
+    CausalModel,
+    Clock,
+    Control,
+    Drafter,
+    FusedWindow,
+    FusingContext,
+    FusingModel,
+    StepOutcome,
+    WindowPolicy,
+)
+from chatapp.engine.drafters.model import ModelDrafter
 from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.prompt import Prompt, require_same_vocabulary
 from chatapp.engine.randomness import Streams
@@ -148,9 +159,8 @@ class Engine:
     def run(self, prepared: PreparedRun, control: Control) -> Iterator[RunEvent]:
         """The events of one reply."""
         pair, request = self.pair, prepared.request
-        acceptors = RunAcceptors(
-            Streams(request.sampling.seed), greedy=request.sampling.greedy, parts=pair.registry.acceptors
-        )
+        streams = Streams(request.sampling.seed)
+        acceptors = RunAcceptors(streams, greedy=request.sampling.greedy, parts=pair.registry.acceptors)
         acceptor = acceptors(control.acceptor)
         processor = Processor(request.sampling, len(prepared.prompt_ids))
         drafter = self._drafter(request.drafter, processor, acceptors)
@@ -178,6 +188,7 @@ class Engine:
                 text=Text(pair.prompt.decode, pair.prompt.piece, pair.prompt.eos_ids),
                 clock=self._clock,
                 draft_cached=(lambda: draft.length) if draft is not None else (lambda: 0),
+                fused=self._fused(request.sampling, streams, drafter),
                 after_step=self._watch_threads,
                 troubles=self._policy_troubles,
             ),
@@ -197,6 +208,18 @@ class Engine:
         return part.make(
             DraftingContext(pair.draft, processor, acceptors.current, pair.prompt.eos_ids, vocabulary)
         )
+
+    def _fused(
+        self, settings: SamplingSettings, streams: Streams, drafter: Drafter | None
+    ) -> FusedWindow | None:
+        """None where a target cannot do it, or somebody else than the draft model proposes."""
+        pair, proposed = self.pair, isinstance(drafter, ModelDrafter)
+        model = pair.target.model
+        if not isinstance(model, FusingModel) or not (drafter is None or proposed):
+            return None
+        draft = pair.draft if proposed else None
+        ends, vocabulary = pair.prompt.eos_ids, pair.info.environment.vocabulary
+        return model.fuse(FusingContext(pair.target, draft, settings, streams, ends, vocabulary))
 
     def _policy(self, name: str, drafter: str) -> WindowPolicy:
         """One instance per policy and drafter for as long as the pair is loaded: what it learnt serves the next reply. A name
