@@ -132,6 +132,11 @@ SUITES: Mapping[str, Suite] = {
     "jitter": Suite("how ragged verify steps are beside another busy process", "jitter"),
     "switches": Suite("how soon a stop, a toggle and a change of k take effect", "switches"),
     "exact": Suite("whether speculation ever changes a greedy or coupled text", "exact"),
+    "distribution": Suite(
+        "whether what comes out is distributed as the target alone would have it (toy tables, chi-square)",
+        "distribution",
+    ),
+    "overhead": Suite("what everything beside the models' forwards costs per verify step", "overhead"),
     "soak": Suite("what many runs leave behind in memory", "soak"),
 }
 
