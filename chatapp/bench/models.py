@@ -168,9 +168,13 @@ def _bars(rows: list[Row], threads: tuple[int, ...]) -> list[Bar]:
     two = max(threads)
     few = min(threads, key=lambda count: abs(count - default_threads()))
     bars = []
+
+    def words(count: int) -> str:
+        return f"{count} thread{'s' if count > 1 else ''}"
+
     ours, theirs = _pair(rows, "110M", "bfloat16", two)
     if ours is not None and theirs is not None:
-        what = f"110M bfloat16, {two} threads"
+        what = f"110M bfloat16, {words(two)}"
         ratio = paired_ratio(ours.samples[1], theirs.samples[1])
         bars.append(Bar(f"one token, {what}, chatapp / transformers", ratio, 0.6))
         bars.append(Bar(f"verify(8) / one token, {what}", ours.verify_8, 1.25))
@@ -178,7 +182,7 @@ def _bars(rows: list[Row], threads: tuple[int, ...]) -> list[Bar]:
         ours, theirs = _pair(rows, BUILT_IN, dtype, few)
         if ours is not None and theirs is not None:
             ratio = paired_ratio(ours.samples[1], theirs.samples[1])
-            what = f"one token, built-in target in {dtype}, {few} thread{'s' if few > 1 else ''}"
+            what = f"one token, built-in target in {dtype}, {words(few)}"
             bars.append(Bar(f"{what}, chatapp / transformers", ratio, 0.45))
     return bars
 

@@ -57,8 +57,13 @@ def _peer(location: PairLocation, environment: Environment) -> TransformersPeer:
         location.target,
         location.draft,
         device=environment.device.partition(":")[0],
-        dtypes=(sides[0].dtype, sides[1].dtype),
+        dtypes=(_torch_dtype(sides[0].dtype), _torch_dtype(sides[1].dtype)),
     )
+
+
+def _torch_dtype(numbers: str) -> str:
+    """What transformers can load for a side of ours: int8 is the checkpoint's bfloat16 there."""
+    return numbers if numbers in ("float32", "float16") else "bfloat16"
 
 
 def describe_conditions(info: PairInfo, sampling: SamplingSettings, options: SuiteOptions) -> dict[str, str]:

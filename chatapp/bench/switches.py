@@ -28,8 +28,8 @@ KINDS = ("k", "toggle", "stop")
 TOKENS = 160
 REPLIES_EACH = 4
 """Replies per prompt, round and kind of switch; each reply gets one switch."""
-EARLIEST_S, LATEST_S = 0.02, 0.15
-"""When a switch is set after the reply began, on this machine's clock: anywhere in it, the prefill left out."""
+EARLIEST, LATEST = 0.1, 0.9
+"""When a switch is set, as a share of the time that the reply takes without one: anywhere in it, the prefill left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,30 @@ def run_suite(options: SuiteOptions) -> dict[str, Any]:
         f"reply, set on another thread"
     )
     moments = random.Random(options.seed)
+    requests = [
+        GenerationRequest(prompt, sampling, options.window, acceptor=options.acceptor) for prompt in prompts
+    ]
+    lasts_s = [_duration_s(engine, request) for request in requests]
     found: list[Obeyed] = []
     step_ms: list[float] = []
-    for index in range(options.rounds * REPLIES_EACH * len(prompts)):
-        for kind in KINDS:
-            request = GenerationRequest(
-                prompts[index % len(prompts)], sampling, options.window, acceptor=options.acceptor
-            )
-            after_s = moments.uniform(EARLIEST_S, LATEST_S)
-            events, obeyed = switched_reply(engine, request, kind, after_s)
-            found += [obeyed] if obeyed is not None else []
-            step_ms += _durations_ms(events)
+    for _ in range(options.rounds * REPLIES_EACH):
+        for request, whole_s in zip(requests, lasts_s, strict=True):
+            for kind in KINDS:
+                after_s = moments.uniform(EARLIEST, LATEST) * whole_s
+                events, obeyed = switched_reply(engine, request, kind, after_s)
+                found += [obeyed] if obeyed is not None else []
+                step_ms += _durations_ms(events)
     return _report(found, statistics.median(step_ms))
+
+
+def _duration_s(engine: Engine, request: GenerationRequest) -> float:
+    """Of the second of two equal replies: the first one reads the prompt."""
+    events: list[RunEvent] = []
+    for _ in range(2):
+        events = list(engine.run(engine.prepare(request), RunControl.of(request)))
+    last = events[-1]
+    assert isinstance(last, RunEnded)
+    return last.ended_ns / 1e9
 
 
 def switched_reply(
