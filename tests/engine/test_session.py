@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from chatapp.domain.errors import (
     VocabularyMismatch,
     WeightsDamaged,
 )
-from chatapp.domain.events import EndReason, Notice, Prefilled, PrefillProgress, RunEvent
+from chatapp.domain.events import EndReason, Notice, Prefilled, PrefillProgress, RunEvent, RunStarted
 from chatapp.domain.ports import LoadProgress, PairLocation
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.engine.control import RunControl
@@ -77,7 +78,7 @@ def test_a_pair_loads_and_says_what_it_is(saved: Path) -> None:
     assert [step.fraction for step in progress] == sorted(step.fraction for step in progress)
     assert progress[-1].fraction == 1.0
     environment = info.environment
-    assert (environment.backend, environment.vocabulary, environment.context_limit) == ("llama", 420, 320)
+    assert (environment.backend, environment.vocabulary, environment.context_limit) == ("decoder", 420, 320)
     assert environment.draft is not None
     assert len(environment.target.weights_sha256) == 64
     assert environment.target.weights_sha256 != environment.draft.weights_sha256
@@ -87,9 +88,20 @@ def test_a_pair_loads_and_says_what_it_is(saved: Path) -> None:
 
 def test_a_target_alone(saved: Path) -> None:
     engine = opened(saved, draft=False)
-    assert engine.pair.info.capabilities.windows == (1,)
-    assert not engine.pair.info.capabilities.can_speculate
-    assert len(tokens_of(reply(engine, ask("Hello")))) > 0
+    capabilities = engine.pair.info.capabilities
+    assert [name for name, _ in capabilities.drafters] == ["ngram", "model+ngram", "none"]
+    assert capabilities.can_speculate
+    for drafter, used in (
+        ("model", "none"),
+        ("none", "none"),
+        ("ngram", "ngram"),
+        ("model+ngram", "model+ngram"),
+    ):
+        events = reply(engine, replace(ask("Hello"), drafter=drafter))
+        assert len(tokens_of(events)) > 0
+        started = events[0]
+        assert isinstance(started, RunStarted)
+        assert started.drafter == used
 
 
 # -- directories --------------------------------------------------------------------------------------------------
@@ -302,8 +314,10 @@ def test_an_unknown_acceptor(saved: Path, name: str) -> None:
 
 
 def test_an_unknown_drafter(saved: Path) -> None:
-    with pytest.raises(InvalidSetting, match="'ngram'") as raised:
-        opened(saved).prepare(GenerationRequest((Message(Role.USER, "Hi"),), drafter="ngram"))
+    with pytest.raises(
+        InvalidSetting, match=r"'crystal ball'.*known are model, model\+ngram, ngram, none"
+    ) as raised:
+        opened(saved).prepare(GenerationRequest((Message(Role.USER, "Hi"),), drafter="crystal ball"))
     assert raised.value.field == "drafter"
 
 

@@ -21,7 +21,7 @@ from chatapp.engine.control import RunControl
 from chatapp.engine.drafters.model import ModelDrafter
 from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.randomness import Streams
-from chatapp.engine.registry import RunAcceptors
+from chatapp.engine.registry import DRAFTERS, DraftingContext, RunAcceptors
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
 from chatapp.engine.windows.fixed import FixedWindow
@@ -142,10 +142,11 @@ class Rig:
         speculation: bool = True,
         control: Control | None = None,
         eos: Sequence[int] = (),
-        drafter: DrafterFactory = ModelDrafter,
+        drafter: str | DrafterFactory = ModelDrafter,
         policy: WindowPolicy | None = None,
     ) -> SpeculativeRun:
-        """`acceptor` as a name can change with `control.acceptor`; as a factory it is the only rule."""
+        """`acceptor` as a name can change with `control.acceptor`; as a factory it is the only rule. `drafter` as a name is
+        the registry's; as a factory it needs a draft model."""
         streams = Streams(sampling.seed)
         acceptors = RunAcceptors(streams, greedy=sampling.greedy)
         if isinstance(acceptor, str):
@@ -172,7 +173,7 @@ class Rig:
             prompt_ids=prompt,
             parts=Parts(
                 target=self.target,
-                drafter=drafter(draft, processor, current) if draft is not None else None,
+                drafter=self._drafter(drafter, processor, current, frozenset(eos)),
                 acceptor=rules,
                 policy=lambda _: chosen_policy,
                 processor=processor,
@@ -183,6 +184,21 @@ class Rig:
             control=control or RunControl(window, speculation),
             submitted_ns=1_000,
         )
+
+    def _drafter(
+        self,
+        drafter: str | DrafterFactory,
+        processor: Processor,
+        acceptor: Callable[[], Acceptor],
+        ends: frozenset[int],
+    ) -> Drafter | None:
+        if not isinstance(drafter, str):
+            return drafter(self.draft, processor, acceptor) if self.draft is not None else None
+        part = DRAFTERS[drafter]
+        if part.needs_draft and self.draft is None:
+            return None
+        vocabulary = self.target_model.vocabulary
+        return part.make(DraftingContext(self.draft, processor, acceptor, ends, vocabulary))
 
 
 def toy_rig(

@@ -26,6 +26,7 @@ from chatapp.engine.registry.parts import (
     Part,
     table,
 )
+from chatapp.engine.windows.adaptive import AdaptiveWindow
 from chatapp.engine.windows.fixed import FixedWindow
 
 
@@ -106,6 +107,7 @@ DRAFTERS: dict[str, Part[MakeDrafter]] = table(
 )
 POLICIES: dict[str, Part[MakePolicy]] = table(
     _policy(FixedWindow),
+    _policy(AdaptiveWindow),
 )
 
 BACKEND = "torch"

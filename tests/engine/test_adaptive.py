@@ -1,0 +1,370 @@
+"""The adaptive window: costs and chances that are learnt, the stopping rule, the off-switch, and losslessness under it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatapp.domain.request import MAX_WINDOW, SamplingSettings
+from chatapp.engine.backends.toy import ToyModel
+from chatapp.engine.contracts import StepOutcome
+from chatapp.engine.control import RunControl
+from chatapp.engine.windows.adaptive import AdaptiveWindow
+from chatapp.engine.windows.calibration import CENTRES, Calibration
+from chatapp.engine.windows.costs import Costs
+from tests.helpers.engine import GREEDY, NEUTRAL, PROMPT, Rig, finished, ids_of, steps_of, toy_rig
+
+UNIT = 1_000_000
+Curve = Callable[[int], float]
+
+
+def flat(window: int) -> float:
+    """Rows cost next to nothing."""
+    return 1.0 + 0.01 * (window - 1)
+
+
+def by_the_row(window: int) -> float:
+    return 1.0 + 0.25 * (window - 1)
+
+
+def blocks_of_eight(window: int) -> float:
+    return 1.0 if window <= 8 else 1.5
+
+
+class World:
+    """A text whose drafts are right or wrong as planned, and a machine of known costs."""
+
+    def __init__(self, *, draft: float, curve: Curve, noise: float = 0.0, source: str = "model") -> None:
+        self.policy = AdaptiveWindow()
+        self.policy.begin("model", "rejection")
+        self.windows: list[int] = []
+        self.reasons: list[str] = []
+        self.time = 0.0
+        self.tokens = 0
+        self.slow = 1.0
+        self._draft, self._curve, self._noise, self._source = draft, curve, noise, source
+        self._rng = random.Random(1)
+
+    def step(
+        self, confidences: Callable[[], float], kept: Callable[[float], bool], most: int = MAX_WINDOW
+    ) -> int:
+        """One verify step; returns its window."""
+        policy = self.policy
+        drafted: list[float] = []
+        k = policy.plan(most)
+        assert 1 <= k <= most
+        while len(drafted) < k - 1:
+            drafted.append(confidences())
+            if len(drafted) == k - 1 or not policy.more(len(drafted), drafted[-1], self._source):
+                break
+        choice = policy.choice()
+        accepted = 0
+        while accepted < len(drafted) and kept(drafted[accepted]):
+            accepted += 1
+        window = len(drafted) + 1
+        draft, verify = self._draft * len(drafted), self._curve(window)
+        self.time, self.tokens = self.time + draft + verify, self.tokens + accepted + 1
+        policy.observe(
+            StepOutcome(
+                window=window,
+                sources=(self._source,) * len(drafted),
+                confidences=tuple(drafted),
+                accepted=accepted,
+                tested=min(accepted + 1, len(drafted)),
+                draft_ns=self._took(draft),
+                verify_ns=self._took(verify),
+                other_ns=0,
+            )
+        )
+        self.windows.append(window)
+        self.reasons.append(choice.reason)
+        return window
+
+    def text(self, rate: float, steps: int, confidence: float = 0.8) -> World:
+        """`steps` steps of drafts that are kept with this chance, whatever their confidence."""
+        for _ in range(steps):
+            self.step(lambda: confidence, lambda _: self._rng.random() < rate)
+        return self
+
+    def _took(self, cost: float) -> int:
+        late = self._rng.choice([4.0] + [1.0] * 30) if self._noise else 1.0
+        return int(UNIT * self.slow * cost * late * math.exp(self._rng.gauss(0.0, self._noise)))
+
+
+def tokens_per_cost(rate: float, window: int, draft: float, curve: Curve) -> float:
+    """Leviathan et al. 2022: expected tokens over expected cost of a fixed window."""
+    return sum(rate**place for place in range(window)) / (curve(window) + draft * (window - 1))
+
+
+# -- costs --------------------------------------------------------------------------------------------------------
+
+
+def test_costs_find_the_curve_through_noise_and_late_steps() -> None:
+    rng, costs = random.Random(5), Costs()
+    for _ in range(60):
+        for window in (1, 2, 4, 8, 9, 16):
+            late = 5.0 if rng.random() < 0.05 else 1.0
+            took = UNIT * blocks_of_eight(window) * math.exp(rng.gauss(0, 0.1)) * late
+            costs.observe_pass(window, int(took))
+            costs.observe_drafts({"model": window}, int(UNIT * 0.1 * window * math.exp(rng.gauss(0, 0.1))))
+    passes = costs.passes()
+    for window in range(1, MAX_WINDOW + 1):
+        assert passes[window] / passes[1] == pytest.approx(blocks_of_eight(window), rel=0.12)
+    assert costs.draft("model") / passes[1] == pytest.approx(0.1, rel=0.12)
+    assert costs.unit_ns * passes[1] == pytest.approx(UNIT, rel=0.2)
+
+
+@given(st.lists(st.tuples(st.integers(1, MAX_WINDOW), st.integers(0, 10**11)), min_size=1, max_size=60))
+def test_a_larger_pass_never_seems_cheaper(passes: list[tuple[int, int]]) -> None:
+    costs = Costs()
+    for window, took in passes:
+        costs.observe_pass(window, took)
+        curve = costs.passes()[1 : MAX_WINDOW + 1]
+        assert all(0 < low <= high for low, high in itertools.pairwise(curve))
+
+
+def test_a_slower_machine_scales_every_size() -> None:
+    costs = Costs()
+    for _ in range(20):
+        for window in (1, 8):
+            costs.observe_pass(window, int(UNIT * by_the_row(window)))
+    for _ in range(40):
+        costs.observe_pass(1, 3 * UNIT)
+    assert costs.unit_ns * costs.passes()[8] == pytest.approx(3 * UNIT * by_the_row(8), rel=0.3)
+
+
+def test_each_source_has_a_cost_of_its_own() -> None:
+    costs = Costs()
+    costs.observe_pass(1, UNIT)
+    for step in range(300):
+        model, ngram = (3, 1) if step % 2 else (1, 6)
+        costs.observe_drafts({"model": model, "ngram": ngram}, int(UNIT * (0.2 * model + 0.005 * ngram)))
+    assert costs.draft("model") == pytest.approx(0.2, rel=0.15)
+    assert costs.draft("ngram") < 0.03
+
+
+# -- calibration --------------------------------------------------------------------------------------------------
+
+
+def test_calibration_finds_what_a_confidence_is_worth() -> None:
+    """A drafter that is too sure of itself: kept with the square of its confidence."""
+    rng, calibration = random.Random(7), Calibration()
+    for _ in range(6000):
+        confidence = rng.random()
+        calibration.learn(confidence, kept=rng.random() < confidence**2)
+    calibration.fit()
+    for confidence in (0.1, 0.3, 0.5, 0.7, 0.88):
+        assert calibration.rate(confidence) == pytest.approx(confidence**2, abs=0.1)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=80))
+def test_more_confidence_never_means_less(tests: list[tuple[float, bool]]) -> None:
+    calibration = Calibration()
+    for confidence, kept in tests:
+        calibration.learn(confidence, kept=kept)
+    calibration.fit()
+    rates = [calibration.rate(centre) for centre in CENTRES]
+    assert rates == sorted(rates)
+    assert 0.0 < rates[0] <= rates[-1] < 1.0
+
+
+# -- windows ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("curve", [flat, by_the_row, blocks_of_eight])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.6, 0.9, 0.97])
+def test_drafts_without_a_pattern_come_near_the_best_fixed_window(
+    rate: float, curve: Curve, noise: float
+) -> None:
+    world = World(draft=0.05, curve=curve, noise=noise).text(rate, 200)
+    world.time, world.tokens = 0.0, 0
+    world.text(rate, 1500)
+    best = max(tokens_per_cost(rate, window, 0.05, curve) for window in range(1, MAX_WINDOW + 1))
+    assert world.tokens / world.time > 0.94 * best
+
+
+def test_a_text_of_two_kinds_is_faster_than_with_any_fixed_window() -> None:
+    """Easy and hard stretches, told apart by the drafter's confidence alone."""
+    draft, rng = 0.1, random.Random(3)
+    adaptive = World(draft=draft, curve=flat)
+    times = dict.fromkeys(range(1, MAX_WINDOW + 1), 0.0)
+    text = [(0.95, 0.96) if stretch % 2 else (0.4, 0.3) for stretch in range(60) for _ in range(25)]
+    right = [rng.random() < rate for _, rate in text]
+
+    def kept_from(place: int, most: int) -> int:
+        kept = 0
+        while kept < most and right[place + kept]:
+            kept += 1
+        return kept
+
+    for window in times:
+        place = 0
+        while place + MAX_WINDOW < len(text):
+            place += kept_from(place, window - 1) + 1
+            times[window] += flat(window) + draft * (window - 1)
+    place = 0
+    while place + MAX_WINDOW < len(text):
+        ahead = iter(range(place, len(text)))
+        tested = iter(range(place, len(text)))
+        adaptive.step(
+            lambda ahead=ahead: text[next(ahead)][0],  # type: ignore[misc]  # a default binds the loop's iterator
+            lambda _, tested=tested: right[next(tested)],  # type: ignore[misc]  # as above
+        )
+        place = adaptive.tokens
+    assert adaptive.time < min(times.values()) / 1.05
+
+
+def test_a_sure_draft_is_followed_and_an_unsure_one_ends_the_window() -> None:
+    world = World(draft=0.1, curve=flat)
+    rng = random.Random(2)
+    for _ in range(400):
+        world.step(lambda: rng.choice([0.97, 0.2]), lambda confidence: rng.random() < confidence)
+    world.step(lambda: 0.97, lambda _: True)
+    long = world.windows[-1]
+    world.step(lambda: 0.2, lambda _: False)
+    assert world.windows[-1] == 2 < long
+    assert world.reasons[-1].startswith("stopped at 1: draft 2 would be kept with 0.")
+
+
+def test_rows_that_come_in_blocks_are_filled() -> None:
+    """The ninth row costs half a step, those up to the sixteenth nothing more: windows of 8 and 16, hardly between."""
+    world = World(draft=0.005, curve=blocks_of_eight).text(0.9, 600)
+    late = world.windows[200:]
+    assert sum(window in (8, 16) for window in late) > 0.8 * len(late)
+
+
+def test_the_sliders_k_is_the_most() -> None:
+    world = World(draft=0.001, curve=flat)
+    for step in range(300):
+        assert world.step(lambda: 0.99, lambda _: True, most=1 + step % 6) <= 1 + step % 6
+    assert max(world.windows) == 6
+
+
+# -- off and on ---------------------------------------------------------------------------------------------------
+
+
+def test_a_hopeless_draft_is_switched_off_and_trying_it_costs_under_three_percent() -> None:
+    world = World(draft=0.3, curve=by_the_row).text(0.0, 60)
+    world.time, world.tokens, world.windows = 0.0, 0, []
+    world.text(0.0, 2000)
+    assert world.tokens / world.time > 0.97
+    tries = [place for place, window in enumerate(world.windows) if window > 1]
+    assert tries, "it never stops trying"
+    assert all(world.windows[place] == 2 for place in tries)
+    assert any(
+        reason.startswith("off: drafting costs more than it saves; trying again in")
+        for reason in world.reasons
+    )
+
+
+def test_an_easy_text_after_a_hopeless_one_is_heard() -> None:
+    world = World(draft=0.1, curve=flat).text(0.0, 600)
+    world.windows = []
+    world.text(1.0, 400)
+    wide = next(place for place, window in enumerate(world.windows) if window > 2)
+    assert wide < 270, "one rest at its longest, and a few tries"
+    assert all(window > 4 for window in world.windows[wide + 20 :])
+
+
+def test_two_rules_are_learnt_apart() -> None:
+    world = World(draft=0.2, curve=by_the_row).text(0.0, 100)
+    world.policy.begin("model", "coupled")
+    world.windows = []
+    world.text(0.99, 10)
+    assert max(world.windows) > 2, "what `rejection` rejects says nothing about `coupled`"
+    world.policy.begin("model", "rejection")
+    world.windows = []
+    world.text(0.0, 10)
+    assert max(world.windows) <= 2
+
+
+def test_a_fresh_pair_measures_plain_steps_first() -> None:
+    world = World(draft=0.1, curve=flat).text(0.9, 12)
+    assert world.windows[:2] == [1, 1]
+    assert world.reasons[0] == "measuring what a plain step costs"
+    assert max(world.windows[2:]) > 2
+
+
+def test_the_choice_carries_the_estimates_in_their_units() -> None:
+    world = World(draft=0.1, curve=by_the_row).text(0.8, 400)
+    figures = dict(world.policy.choice().estimates)
+    assert figures["plain_ms"] == pytest.approx(1.0, rel=0.1)
+    assert figures["draft_ms"] == pytest.approx(0.1, rel=0.1)
+    assert 0.6 < figures["next_kept"] < 0.95
+    assert 1.0 <= figures["expected_tokens"] <= MAX_WINDOW
+
+
+def test_reading_up_after_a_pause_is_not_taken_for_the_cost_of_a_draft() -> None:
+    world = World(draft=0.1, curve=flat).text(0.9, 200)
+    policy = world.policy
+    policy.begin("model", "rejection")
+    policy.plan(2)
+    policy.observe(StepOutcome(2, ("model",), (0.9,), 1, 1, 50 * UNIT, UNIT, 0))
+    assert dict(policy.choice().estimates)["draft_ms"] == pytest.approx(0.1, rel=0.15)
+
+
+OUTCOMES = st.lists(
+    st.tuples(
+        st.integers(1, MAX_WINDOW),
+        st.floats(0, 1),
+        st.sampled_from(["model", "ngram"]),
+        st.integers(0, MAX_WINDOW),
+        st.integers(0, 10**12),
+        st.integers(0, 10**12),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=100)
+@given(OUTCOMES)
+def test_nothing_that_happens_upsets_it(outcomes: Sequence[tuple[int, float, str, int, int, int]]) -> None:
+    policy = AdaptiveWindow()
+    policy.begin("model", "rejection")
+    for most, confidence, source, accepted, draft_ns, verify_ns in outcomes:
+        k = policy.plan(most)
+        assert 1 <= k <= most
+        drafted = 0
+        while drafted < k - 1:
+            drafted += 1
+            if drafted == k - 1 or not policy.more(drafted, confidence, source):
+                break
+        assert all(math.isfinite(value) for _, value in policy.choice().estimates)
+        accepted = min(accepted, drafted)
+        tested = min(accepted + 1, drafted)
+        sources, confidences = (source,) * drafted, (confidence,) * drafted
+        policy.observe(
+            StepOutcome(drafted + 1, sources, confidences, accepted, tested, draft_ns, verify_ns, 0)
+        )
+
+
+# -- in the engine ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("drafter", ["model", "ngram", "model+ngram"])
+@pytest.mark.parametrize(("rule", "sampling"), [("coupled", NEUTRAL), ("greedy", GREEDY)])
+def test_the_text_is_that_of_plain_decoding(rule: str, sampling: SamplingSettings, drafter: str) -> None:
+    """Many replies through one policy: what it learnt changes windows and never the text."""
+    policy, rig, windows = AdaptiveWindow(), toy_rig(), set()
+    for seed in range(12):
+        seeded = SamplingSettings(temperature=sampling.temperature, top_p=1.0, max_tokens=60, seed=seed)
+        prompt = [*PROMPT, seed % 8, *PROMPT]
+        control = RunControl(12, True, rule, "adaptive")
+        run = rig.run(
+            prompt, sampling=seeded, acceptor=rule, window=12, policy=policy, drafter=drafter, control=control
+        )
+        events = finished(rig, run, prompt)
+        alone = Rig(ToyModel(8, seed=3), None)
+        plain = finished(alone, alone.run(prompt, sampling=seeded, acceptor=rule), prompt)
+        assert ids_of(events) == ids_of(plain)
+        windows |= {step.window for step in steps_of(events)}
+        reasons = [step.choice.reason for step in steps_of(events) if step.choice is not None]
+        assert all(reasons)
+    assert len(windows) > 3
