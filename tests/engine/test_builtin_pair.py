@@ -1,4 +1,4 @@
-"""The pair that comes with the application: speculation changes its speed and never its text, in float32, to the token."""
+"""The pair that comes with the application: speculation changes its speed and never its text, to the token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 
 from chatapp.domain.events import Prefilled, RunEvent
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest, Message, Role, SamplingSettings
-from chatapp.engine.backends.llama import LlamaModel
+from chatapp.engine.backends.decoder.decoder import DecoderModel
+from chatapp.engine.backends.tiny import TinyDraft
 from chatapp.engine.contracts import Control
 from chatapp.engine.control import RunControl
 from chatapp.engine.sequence import CachedSequence
@@ -60,11 +61,12 @@ def difference(engine: Engine, request: GenerationRequest, plain: Sequence[int],
     return f"{request.messages[-1].content!r} parts at token {at}: logit margin {margin:.6f} between {top.indices.tolist()}"
 
 
-def test_both_sides_run_on_the_fast_path_with_exact_rows(engine: Engine) -> None:
+def test_both_sides_run_on_the_fast_path_the_target_with_exact_rows(engine: Engine) -> None:
     assert engine.pair.draft is not None
-    for sequence in (engine.pair.target, engine.pair.draft):
-        assert isinstance(sequence.model, LlamaModel)
-        assert sequence.model.exact_rows
+    target = engine.pair.target.model
+    assert isinstance(target, DecoderModel)
+    assert target.exact_rows
+    assert isinstance(engine.pair.draft.model, TinyDraft)
 
 
 def test_greedy_text_is_the_same_for_every_k_and_without_speculation(engine: Engine) -> None:

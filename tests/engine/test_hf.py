@@ -16,8 +16,9 @@ from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.domain.tokens import TokenKind
 from chatapp.engine.backends.checkpoint import read_checkpoint
+from chatapp.engine.backends.decoder.decoder import DecoderModel
+from chatapp.engine.backends.decoder.linears import bfloat16_available
 from chatapp.engine.backends.hf import TransformersModel
-from chatapp.engine.backends.llama import LlamaModel
 from chatapp.engine.backends.loading import load_model
 from chatapp.engine.control import RunControl
 from chatapp.engine.session import Engine
@@ -26,7 +27,7 @@ from tests.helpers.engine import end_of, ids_of, steps_of, tokens_of
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt2": checkpoints.gpt2_config,
-    "qwen2": checkpoints.qwen2_config,
+    "yarn": checkpoints.yarn_config,
     "mistral": checkpoints.mistral_config,  # its window of 24 positions is shorter than the conversation
 }
 IDS = [(index * 13 + 5) % checkpoints.VOCABULARY for index in range(60)]
@@ -43,7 +44,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(path: Path) -> TransformersModel:
-    model = load_model(read_checkpoint(path), "cpu")
+    model = load_model(read_checkpoint(path), "cpu", role="target")
     assert isinstance(model, TransformersModel)
     return model
 
@@ -57,6 +58,38 @@ def test_rewound_logits_are_those_of_one_pass(directory: Path) -> None:
         again = model.forward(IDS[start : start + 8], start, 8)
         assert torch.allclose(again, whole[start : start + 8], atol=1e-3)
         model.forward(IDS, 0, 1)
+
+
+def test_what_runs_and_why_is_said(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "gpt2", checkpoints.gpt2_config())
+    checkpoints.save(tmp_path / "mistral", checkpoints.mistral_config(), dtype=torch.bfloat16)
+    checkpoints.save(tmp_path / "half", checkpoints.yarn_config(), dtype=torch.float16)
+    assert load(tmp_path / "gpt2").info.runs_on == "transformers, float32, because: architecture gpt2"
+    half = load(tmp_path / "half").info
+    assert half.dtype == "float32"
+    assert half.runs_on.startswith(
+        "transformers, float32 (processors are slow in the checkpoint's float16), "
+    )
+    if bfloat16_available():
+        kept = load(tmp_path / "mistral").info
+        assert kept.dtype == "bfloat16"
+        assert kept.runs_on.endswith("because: attention over a sliding window of 24 positions")
+
+
+def test_int8_is_for_the_fast_path_alone(directory: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="cannot run with int8 weights: it runs on transformers"):
+        load_model(read_checkpoint(directory), "cpu", role="draft", weights="int8")
+
+
+def test_what_a_pass_must_read(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "tied", checkpoints.yarn_config())
+    checkpoints.save(tmp_path / "untied", checkpoints.yarn_config(tie_word_embeddings=False))
+    tied, untied = load(tmp_path / "tied"), load(tmp_path / "untied")
+    # Two layers of two KV heads of 8 numbers, keys and values, 4 bytes each.
+    assert tied.traffic(1, 10) - tied.traffic(1, 9) == 4 * 2 * 2 * 2 * 8
+    # Two copies of the embedding are stored; a pass reads one whole and a row of the other.
+    assert untied.traffic(1, 0) - tied.traffic(1, 0) == 4 * 32
+    assert untied.traffic(3, 0) - untied.traffic(2, 1) == 4 * 32
 
 
 def request(
@@ -101,10 +134,10 @@ def test_one_text_with_speculation_on_and_off(directory: Path, temperature: floa
 
 def test_a_fast_target_with_a_draft_of_another_architecture(directory: Path, llama: Path) -> None:
     engine = opened(llama, directory)
-    assert isinstance(engine.pair.target.model, LlamaModel)
+    assert isinstance(engine.pair.target.model, DecoderModel)
     assert engine.pair.draft is not None
     assert isinstance(engine.pair.draft.model, TransformersModel)
-    assert engine.pair.info.environment.backend == "llama"
+    assert engine.pair.info.environment.backend == "decoder"
     for temperature, acceptor in ((0.0, "rejection"), (1.0, "coupled")):
         plain = reply(engine, request(temperature=temperature, acceptor=acceptor, speculation=False))
         events = reply(engine, request(temperature=temperature, acceptor=acceptor, window=4))
@@ -162,7 +195,7 @@ def test_a_model_without_rewindable_cache_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_weight_is_named(tmp_path: Path) -> None:
     """transformers would fill it with random numbers."""
-    checkpoints.save(tmp_path, checkpoints.qwen2_config())
+    checkpoints.save(tmp_path, checkpoints.yarn_config())
     checkpoints.change_weights(tmp_path, model__layers__1__mlp__up_proj__weight=None)
     with pytest.raises(WeightsDamaged, match=r"layers\.1\.mlp\.up_proj\.weight"):
         load(tmp_path)
@@ -176,7 +209,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
 
 
 def test_weights_of_the_wrong_shape(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, checkpoints.qwen2_config())
+    checkpoints.save(tmp_path, checkpoints.yarn_config())
     checkpoints.change_weights(tmp_path, model__norm__weight=torch.ones(7))
     with pytest.raises(ModelError, match="norm"):
         load(tmp_path)
@@ -184,7 +217,7 @@ def test_weights_of_the_wrong_shape(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["no_such_model", ""])
 def test_an_architecture_that_nobody_knows(tmp_path: Path, name: str) -> None:
-    checkpoints.save(tmp_path, checkpoints.qwen2_config())
+    checkpoints.save(tmp_path, checkpoints.yarn_config())
     checkpoints.change_config(tmp_path, model_type=name, architectures=["Nobody"])
     with pytest.raises(LoadFailed, match="transformers cannot load"):
         load(tmp_path)

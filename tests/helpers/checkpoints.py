@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from tests.helpers import tokenizers as small
 
@@ -46,29 +53,50 @@ def mistral_config(**changes: Any) -> MistralConfig:
     return MistralConfig(**{**LLAMA, "sliding_window": 24, **changes})
 
 
+def yarn_config(**changes: Any) -> LlamaConfig:
+    """A Llama that the fast path leaves to transformers."""
+    positions = {"rope_type": "yarn", "factor": 2.0, "rope_theta": 10_000.0}
+    return llama_config(**{"rope_parameters": positions, **changes})
+
+
 def qwen2_config(**changes: Any) -> Qwen2Config:
     return Qwen2Config(**{**LLAMA, **changes})
+
+
+def qwen3_config(**changes: Any) -> Qwen3Config:
+    return Qwen3Config(**{**LLAMA, "head_dim": 12, **changes})
 
 
 def gpt2_config(**changes: Any) -> GPT2Config:
     return GPT2Config(**{**GPT2, **changes})
 
 
-def reference(config: Any, *, seed: int = 0, spread: float = 0.35) -> Any:
+def reference(config: Any, *, seed: int = 0, spread: float = 0.25) -> Any:
     """transformers' own model with random weights; `spread` wide enough that tokens differ clearly."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config).float()
         with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim > 1:
-                    parameter.normal_(0.0, spread)
+            matrices = [one for one in model.named_parameters() if one[1].ndim > 1]
+            # Biases and gains too: one that is left out must show.
+            vectors = [one for one in model.named_parameters() if one[1].ndim == 1]
+            for _, matrix in matrices:
+                matrix.normal_(0.0, spread)
+            for name, vector in vectors:
+                vector.normal_(0.0 if name.endswith("bias") else 1.0, 0.1)
     return model.eval()
 
 
-def save(directory: Path, config: Any, *, seed: int = 0, tokenizer: Tokenizer | None = None) -> Path:
+def save(
+    directory: Path,
+    config: Any,
+    *,
+    seed: int = 0,
+    tokenizer: Tokenizer | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
     """A whole model directory."""
-    reference(config, seed=seed).save_pretrained(directory)
+    reference(config, seed=seed).to(dtype).save_pretrained(directory)
     small.save(tokenizer or small.byte_level(size=VOCABULARY), directory)
     return directory
 

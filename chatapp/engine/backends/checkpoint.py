@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,6 +94,19 @@ class Checkpoint:
                     remedy="Download or copy the model again.",
                 )
         return weights
+
+    def dtype(self) -> torch.dtype:
+        """What most of the weights are stored in: bfloat16, float16 or float32 (which also stands for all others).
+
+        Read from the files: config.json may say otherwise, and what is stored is what there is to keep."""
+        kinds = {"BF16": torch.bfloat16, "F16": torch.float16}
+        elements = dict.fromkeys((*kinds.values(), torch.float32), 0)
+        for file in self.weight_files():
+            with self._opened(file) as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - as above
+                    part = tensors.get_slice(name)
+                    elements[kinds.get(part.get_dtype(), torch.float32)] += math.prod(part.get_shape())
+        return max(elements, key=lambda kind: elements[kind])
 
     def check_files(self) -> None:
         """Open every weight file without reading its tensors. Raises `ModelNotFound` or `WeightsDamaged` (a truncated

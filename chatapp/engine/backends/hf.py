@@ -1,6 +1,6 @@
 """Any causal decoder that transformers can run, over a cache that can be rewound. CPU or CUDA.
 
-The fast path (`llama`) covers the plain Llama shape; everything else comes here.
+The fast path (`decoder`) covers the Llama shape; everything else comes here.
 """
 
 from __future__ import annotations
@@ -34,12 +34,19 @@ class TransformersModel:
         # The argument was renamed in transformers 4.48.
         names = ("logits_to_keep", "num_logits_to_keep")
         self._rows_argument = next((name for name in names if name in parameters), None)
-        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+        self.vocabulary = int(head.shape[0])
+        self._embedding_apart = head is not embedding
+        self._embedding_row = embedding[0].nbytes
+        self._weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
+        if self._embedding_apart:
+            self._weight_bytes -= embedding.nbytes
+        self._position_bytes = 0
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> TransformersModel:
-        """Raises `WeightsDamaged`, `LoadFailed` with transformers' own words, `UnsupportedModel` when its cache cannot be
-        rewound."""
+    def load(cls, checkpoint: Checkpoint, device: str, dtype: torch.dtype, words: str) -> TransformersModel:
+        """`words` say for people what it runs in and why it runs here. Raises `WeightsDamaged`, `LoadFailed` with
+        transformers' own words, `UnsupportedModel` when its cache cannot be rewound."""
         import transformers
 
         # The argument was renamed in transformers 5.
@@ -75,6 +82,7 @@ class TransformersModel:
             sum(parameter.numel() for parameter in model.parameters()),
             str(dtype).removeprefix("torch."),
             checkpoint.weights_sha256(),
+            runs_on=f"transformers, {words}",
         )
         usable = cls(model, info, limit)
         usable._check_rewinding(checkpoint)
@@ -86,6 +94,7 @@ class TransformersModel:
         remedy = "Choose a model with ordinary attention."
         try:
             first = self.forward([0, 1, 2], 0, 3)[1]
+            self._position_bytes = _bytes(self._cache) // 3
             again = self.forward([1], 1, 1)[0]
         except Exception as error:  # as above: each architecture's own code
             raise UnsupportedModel(f"{what} ({error}).", remedy=remedy) from error
@@ -97,8 +106,10 @@ class TransformersModel:
         if float((first - again).abs().max()) > REWIND_TOLERANCE * float(first.abs().max()):
             raise UnsupportedModel(f"{what}.", remedy=remedy)
 
-    def traffic(self, count: int, start: int) -> int:  # noqa: ARG002 - the contract's signature
-        return self._weight_bytes
+    def traffic(self, count: int, start: int) -> int:
+        """Of embeddings only the rows that are looked up, unless they are the head too."""
+        looked_up = count * self._embedding_row if self._embedding_apart else 0
+        return self._weight_bytes + looked_up + self._position_bytes * (start + count)
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
@@ -119,6 +130,16 @@ class TransformersModel:
         # One copy to the host per pass: everything behind this line is on the CPU.
         logits: torch.Tensor = output.logits[0, -rows:].float().cpu()
         return logits
+
+
+def _bytes(cache: Any) -> int:
+    """Of its keys and values; 0 where the library keeps them in another way than it does now."""
+    # Attributes of transformers 5, and of 4 before its caches had layers.
+    pairs = [(layer.keys, layer.values) for layer in getattr(cache, "layers", ())]
+    pairs = pairs or list(
+        zip(getattr(cache, "key_cache", ()), getattr(cache, "value_cache", ()), strict=True)
+    )
+    return sum(tensor.nbytes for pair in pairs for tensor in pair if isinstance(tensor, torch.Tensor))
 
 
 def _empty_cache() -> Any:

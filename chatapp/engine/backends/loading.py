@@ -1,19 +1,45 @@
-"""Directory → model: picks the backend and says why. Knows every backend; is known by the session only."""
+"""Directory → model: picks the backend and the numbers, and says why. Knows every backend; is known by the session only."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
-from chatapp.domain.errors import NotAModel, WeightsDamaged
+from chatapp.domain.errors import UnsupportedModel
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import Checkpoint
-from chatapp.engine.backends.llama import LlamaModel, LlamaShape
+from chatapp.engine.backends.decoder.decoder import DecoderModel
+from chatapp.engine.backends.decoder.exactness import make_exact
+from chatapp.engine.backends.decoder.linears import (
+    Linear,
+    bfloat16_available,
+    draft_linear,
+    int8_available,
+    target_linear,
+)
+from chatapp.engine.backends.decoder.shape import DecoderShape, obstacle, read_shape
+from chatapp.engine.backends.decoder.weights import check_weights, expected_shapes, parameters
+from chatapp.engine.backends.tiny import LARGEST_PARAMETERS, TinyDraft
 from chatapp.engine.contracts import CausalModel
 
-MAX_FAST_CONTEXT = 8192
-"""Positions for which KV is allocated at once; models that allow more get this many on the fast path."""
+WEIGHTS = ("auto", "int8")
+_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """In which numbers a model runs: what its matrices are read in and its KV kept in, and words for people (`name`, and
+    `why` where they are not the checkpoint's own)."""
+
+    dtype: torch.dtype
+    name: str
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{self.name} ({self.why})" if self.why else self.name
 
 
 def default_device() -> str:
@@ -22,138 +48,104 @@ def default_device() -> str:
 
 def check_config(checkpoint: Checkpoint) -> None:
     """What can be said from config.json alone. Raises `NotAModel`."""
-    if fast_path_obstacle(checkpoint.config) is None:
-        llama_shape(checkpoint)
+    if obstacle(checkpoint.config) is None:
+        read_shape(checkpoint.directory, checkpoint.config)
 
 
 def load_model(
-    checkpoint: Checkpoint,
-    device: str,
-    *,
-    role: Literal["target", "draft"] = "target",  # noqa: ARG001 - int8 weights depend on it
-    weights: str = "auto",  # noqa: ARG001 - as above
+    checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str = "auto"
 ) -> CausalModel:
-    """The fast path where the shape allows it, transformers otherwise. Raises `ModelError`."""
-    if device == "cpu" and fast_path_obstacle(checkpoint.config) is None:
-        return _load_llama(checkpoint)
+    """The fast path where the shape allows it, transformers otherwise. `role` is `target` (rows exact where the machine
+    allows it) or `draft` (as fast as can be); `weights` `auto` (the checkpoint's own numbers as far as the device has
+    them) or `int8`. Raises `ModelError`."""
+    if weights not in WEIGHTS:
+        raise UnsupportedModel(
+            f"{checkpoint.name} cannot run with weights {weights!r}.",
+            remedy=f"Choose {' or '.join(WEIGHTS)}.",
+        )
+    why = obstacle(checkpoint.config) if device == "cpu" else f"the device is {device}"
+    if why is None:
+        return _load_decoder(checkpoint, is_target=role == "target", int8=weights == "int8")
+    if weights == "int8":
+        raise UnsupportedModel(
+            f"{checkpoint.name} cannot run with int8 weights: it runs on transformers, because: {why}.",
+            remedy="Choose its own weights instead of int8.",
+        )
     from chatapp.engine.backends.hf import TransformersModel
 
-    return TransformersModel.load(
-        checkpoint, device, torch.float32 if device == "cpu" else _own_dtype(checkpoint)
+    stored = checkpoint.dtype()
+    numbers = cpu_numbers(stored) if device == "cpu" else Numbers(stored, _NAMES[stored])
+    return TransformersModel.load(checkpoint, device, numbers.dtype, f"{numbers.words}, because: {why}")
+
+
+def cpu_numbers(stored: torch.dtype) -> Numbers:
+    """The checkpoint's own where a processor computes in them."""
+    if stored == torch.float16:
+        return Numbers(torch.float32, "float32", "processors are slow in the checkpoint's float16")
+    if stored == torch.bfloat16 and not bfloat16_available():
+        return Numbers(torch.float32, "float32", "this processor does not multiply the checkpoint's bfloat16")
+    if stored == torch.bfloat16 and not _native_bfloat16():
+        return Numbers(torch.bfloat16, "bfloat16", "by way of float32: the processor lacks the instructions")
+    return Numbers(stored, _NAMES[stored])
+
+
+def _native_bfloat16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> CausalModel:
+    if int8 and not int8_available():
+        raise UnsupportedModel(
+            "This build of torch has no int8 products for this processor.",
+            remedy="Choose the checkpoint's own weights instead of int8.",
+        )
+    shape = read_shape(checkpoint.directory, checkpoint.config)
+    if not is_target and shape.plain and parameters(shape) <= LARGEST_PARAMETERS:
+        return _load_tiny(checkpoint, shape)
+    numbers = cpu_numbers(checkpoint.dtype())
+    weights = _checked_weights(checkpoint, shape, numbers.dtype)
+
+    def linear(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
+        return (target_linear if is_target else draft_linear)(weight, bias, int8=int8)
+
+    dtype = {(True, True): "int8 (per row)", (False, True): "int8"}.get((is_target, int8), numbers.name)
+    model = DecoderModel(shape, weights, linear, numbers.dtype, _info(checkpoint, shape, dtype, ""))
+    kept = make_exact(model) if is_target else ""
+    words = ", ".join(filter(None, ("fast path", numbers.words, _kernel_words(model.linears), kept)))
+    model.info = replace(model.info, runs_on=words)
+    return model
+
+
+def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape) -> TinyDraft:
+    """Whatever numbers were asked for: float32 is the fastest for the smallest drafts."""
+    words = "fast path for the smallest drafts, float32, numpy products"
+    weights = _checked_weights(checkpoint, shape, torch.float32)
+    return TinyDraft(shape, weights, _info(checkpoint, shape, "float32", words))
+
+
+def _checked_weights(
+    checkpoint: Checkpoint, shape: DecoderShape, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Every weight by its name without `model.`, none that the shape does not know. Raises `WeightsDamaged`."""
+    loaded = {name.removeprefix("model."): tensor for name, tensor in checkpoint.load_weights(dtype).items()}
+    check_weights(checkpoint.directory, shape, loaded)
+    return {name: loaded[name] for name in expected_shapes(shape)}
+
+
+def _info(checkpoint: Checkpoint, shape: DecoderShape, dtype: str, runs_on: str) -> ModelInfo:
+    sha256 = checkpoint.weights_sha256()
+    return ModelInfo(
+        checkpoint.name, checkpoint.architecture, parameters(shape), dtype, sha256, runs_on=runs_on
     )
 
 
-def fast_path_obstacle(config: dict[str, Any]) -> str | None:
-    """Why the fast path cannot run this config; None when it can."""
-    if config.get("model_type") != "llama":
-        return f"architecture {config.get('model_type')}"
-    for key in ("attention_bias", "mlp_bias"):
-        if config.get(key):
-            return key
-    scaling = _mapping(config, "rope_scaling") or _mapping(config, "rope_parameters")
-    if scaling.get("rope_type", scaling.get("type", "default")) != "default":
-        return "scaled rotary positions"
-    if config.get("hidden_act", "silu") != "silu":
-        return f"activation {config.get('hidden_act')}"
-    if config.get("quantization_config"):
-        return "quantised weights"
-    return None
-
-
-def _mapping(config: dict[str, Any], key: str) -> dict[str, Any]:
-    value = config.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def llama_shape(checkpoint: Checkpoint) -> LlamaShape:
-    """Raises `NotAModel` where config.json lacks a number or holds one that makes no model."""
-    what = f"{checkpoint.directory}/config.json describes no Llama model"
-    remedy = "Download or copy the model again."
-    try:
-        shape = _shape(checkpoint.config)
-    except KeyError as error:
-        raise NotAModel(f"{what}: it lacks {error.args[0]}.", remedy=remedy) from error
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise NotAModel(f"{what} ({error}).", remedy=remedy) from error
-    sizes = (shape.vocabulary, shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.intermediate)
-    fitting = min(sizes) > 0 and shape.context_limit > 1 and shape.heads % shape.kv_heads == 0
-    if not fitting or shape.head_dim < 2 or shape.head_dim % 2:
-        raise NotAModel(f"{what}: its numbers do not fit together ({shape}).", remedy=remedy)
-    return shape
-
-
-def _shape(config: dict[str, Any]) -> LlamaShape:
-    heads = int(config["num_attention_heads"])
-    hidden = int(config["hidden_size"])
-    # transformers 5 writes `rope_parameters`; before, `rope_theta` stood by itself.
-    theta = config.get("rope_theta") or _mapping(config, "rope_parameters").get("rope_theta") or 10000.0
-    return LlamaShape(
-        vocabulary=int(config["vocab_size"]),
-        hidden=hidden,
-        layers=int(config["num_hidden_layers"]),
-        heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        head_dim=int(config.get("head_dim") or hidden // heads),
-        intermediate=int(config["intermediate_size"]),
-        context_limit=min(int(config.get("max_position_embeddings", 2048)), MAX_FAST_CONTEXT),
-        rope_theta=float(theta),
-        norm_eps=float(config.get("rms_norm_eps", 1e-6)),
-    )
-
-
-def expected_shapes(shape: LlamaShape, *, tied: bool) -> dict[str, tuple[int, ...]]:
-    """Names (without `model.`) and shapes of every weight that a Llama of this shape must have; a tied head has none."""
-    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    expected: dict[str, tuple[int, ...]] = {
-        "embed_tokens.weight": (shape.vocabulary, shape.hidden),
-        "norm.weight": (shape.hidden,),
+def _kernel_words(linears: tuple[Linear, ...]) -> str:
+    """Every kind of kernel that is used, the one that reads most first."""
+    names = {
+        "packed": "oneDNN-packed",
+        "plain": "plain products",
+        "int8 dynamic": "int8 matrices",
+        "int8 per row": "int8 matrices, activations scaled by row",
     }
-    if not tied:
-        expected["lm_head.weight"] = (shape.vocabulary, shape.hidden)
-    for index in range(shape.layers):
-        prefix = f"layers.{index}."
-        expected |= {
-            prefix + "input_layernorm.weight": (shape.hidden,),
-            prefix + "post_attention_layernorm.weight": (shape.hidden,),
-            prefix + "self_attn.q_proj.weight": (queries, shape.hidden),
-            prefix + "self_attn.k_proj.weight": (keys, shape.hidden),
-            prefix + "self_attn.v_proj.weight": (keys, shape.hidden),
-            prefix + "self_attn.o_proj.weight": (shape.hidden, queries),
-            prefix + "mlp.gate_proj.weight": (shape.intermediate, shape.hidden),
-            prefix + "mlp.up_proj.weight": (shape.intermediate, shape.hidden),
-            prefix + "mlp.down_proj.weight": (shape.hidden, shape.intermediate),
-        }
-    return expected
-
-
-def _load_llama(checkpoint: Checkpoint) -> LlamaModel:
-    shape = llama_shape(checkpoint)
-    tied = bool(checkpoint.config.get("tie_word_embeddings", False))
-    weights = {
-        name.removeprefix("model."): tensor for name, tensor in checkpoint.load_weights(torch.float32).items()
-    }
-    if tied:
-        weights.pop("lm_head.weight", None)
-    for name, size in expected_shapes(shape, tied=tied).items():
-        if name not in weights:
-            raise WeightsDamaged(
-                f"{checkpoint.directory} lacks the weight {name}.", remedy="Copy the model again."
-            )
-        if tuple(weights[name].shape) != size:
-            raise WeightsDamaged(
-                f"{name} in {checkpoint.directory} is {tuple(weights[name].shape)}, config.json says {size}.",
-                remedy="Copy the model again.",
-            )
-    info = ModelInfo(
-        checkpoint.name,
-        checkpoint.architecture,
-        sum(tensor.numel() for tensor in weights.values()),
-        "float32",
-        checkpoint.weights_sha256(),
-    )
-    return LlamaModel(shape, weights, info)
-
-
-def _own_dtype(checkpoint: Checkpoint) -> torch.dtype:
-    name = checkpoint.config.get("torch_dtype") or checkpoint.config.get("dtype") or "float32"
-    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(str(name), torch.float32)
+    read = {kind: sum(linear.bytes_read for linear in linears if linear.kind == kind) for kind in names}
+    return " and ".join(names[kind] for kind in sorted(read, key=lambda kind: -read[kind]) if read[kind])

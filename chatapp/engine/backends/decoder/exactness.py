@@ -1,0 +1,123 @@
+"""What keeps a row's bits the same wherever it stands in a pass: measured on the machine at hand, when a model is loaded.
+
+Kernels choose their order of summation by the number of rows. Some do so for one to three rows only, some not at all: each
+way to fill passes up is tried in turn, the cheapest first, until one holds. Knows the decoder from outside only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from chatapp.engine.backends.decoder.attention import KV_BLOCK, MOST_FILLED
+from chatapp.engine.backends.decoder.decoder import DecoderModel
+
+FEW_ROWS = 4
+WINDOWS = (2, 3, 4, 5, 7, 8, 12, 16)
+CLEARLY_FASTER = 0.93
+"""Of the time of one row: what four must stay below for a single one to be computed as four."""
+DEPTHS = (1024, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """Passes of at least `rows` rows, or of exactly as many. `words` say for people what then holds."""
+
+    rows: int
+    constant: bool
+    words: str
+
+
+FILLINGS = (
+    Filling(1, False, "rows exact"),
+    Filling(FEW_ROWS, False, f"rows exact (passes of at least {FEW_ROWS})"),
+    Filling(MOST_FILLED, True, f"rows exact (passes of {MOST_FILLED})"),
+)
+NOT_EXACT = "rows not exact to the bit"
+
+
+def make_exact(model: DecoderModel, clock: Callable[[], int] = time.perf_counter_ns) -> str:
+    """Fill passes up as far as exactness needs, or as single rows are faster for it; returns words for people. The KV
+    that this writes lies at positions that any use overwrites before it reads them."""
+    for filling in FILLINGS:
+        model.fill_up(filling.rows, constant=filling.constant)
+        if rows_are_exact(model):
+            model.exact_rows = True
+            if filling.rows == 1 and _faster_as_four(model, clock):
+                model.fill_up(FEW_ROWS)
+                return FILLINGS[1].words
+            return filling.words
+    model.fill_up(1)
+    return NOT_EXACT
+
+
+def rows_are_exact(model: DecoderModel) -> bool:
+    """Whether rows computed together and one by one are the same bits, KV included: whole passes over the end of a block,
+    windows and a prefill chunk, and attention alone deep in the context."""
+    return _passes_are_exact(model) and all(
+        _attention_is_exact(model, depth) for depth in {min(depth, model.context_limit) for depth in DEPTHS}
+    )
+
+
+def _passes_are_exact(model: DecoderModel) -> bool:
+    longest = max(WINDOWS)
+    begin = max(0, min(KV_BLOCK - 5, model.context_limit - longest))
+    end = min(begin + longest, model.context_limit)
+    ids = [(7 * index + 3) % model.vocabulary for index in range(begin + model.prefill_rows)]
+    for at in range(0, begin, model.prefill_rows):
+        model.forward(ids[at : min(at + model.prefill_rows, begin)], at, 1)
+    single = torch.cat([model.forward(ids[at : at + 1], at, 1) for at in range(begin, end)])
+    # A prefill chunk is the widest pass of all.
+    for width in (*WINDOWS, model.prefill_rows):
+        window = ids[begin : min(begin + width, model.context_limit)]
+        together = model.forward(window, begin, len(window))[: len(single)]
+        if not torch.equal(together, single[: len(together)]):
+            return False
+    return True
+
+
+def _attention_is_exact(model: DecoderModel, depth: int) -> bool:
+    """With KV that is made up, so that nothing has to be computed up to there."""
+    attention, shape = model.attention, model.shape
+    generator = torch.Generator().manual_seed(1)
+    size = (MOST_FILLED + FEW_ROWS, shape.heads, shape.head_dim)
+    queries = torch.randn(size, generator=generator).to(attention.dtype)
+    # One head's are drawn and the others' are the same.
+    length = -(-depth // KV_BLOCK) * KV_BLOCK
+    keys, values = (
+        torch.randn(length, shape.head_dim, generator=generator)
+        .to(attention.dtype)
+        .expand(shape.kv_heads, -1, -1)
+        .contiguous()
+        for _ in range(2)
+    )
+    start = max(0, depth - MOST_FILLED)
+
+    def mixed(first: int, count: int) -> torch.Tensor:
+        total = max(count, model.least_rows)
+        part = queries[first : first + total]
+        part = torch.cat([part, queries[: total - len(part)]])
+        return attention.mix(part, keys, values, attention.groups(start + first, count, total))[:count]
+
+    with torch.inference_mode():
+        rows = depth - start
+        single = torch.cat([mixed(row, 1) for row in range(rows)])
+        widths = [model.least_rows] if model.constant_rows else [width for width in WINDOWS if width <= rows]
+        return all(torch.equal(mixed(0, min(width, rows)), single[: min(width, rows)]) for width in widths)
+
+
+def _faster_as_four(model: DecoderModel, clock: Callable[[], int]) -> bool:
+    """oneDNN's kernel for a single row is slower than that for four on some processors."""
+    if model.context_limit < FEW_ROWS:
+        return False
+
+    def taken(rows: int) -> int:
+        began = clock()
+        model.forward([0] * rows, 0, 1)
+        return clock() - began
+
+    pairs = [(taken(1), taken(FEW_ROWS)) for _ in range(3)]
+    return min(four for _, four in pairs) < CLEARLY_FASTER * min(one for one, _ in pairs)
