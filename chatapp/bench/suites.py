@@ -137,6 +137,11 @@ SUITES: Mapping[str, Suite] = {
         "distribution",
     ),
     "overhead": Suite("what everything beside the models' forwards costs per verify step", "overhead"),
+    "distribution": Suite(
+        "whether what comes out is distributed as the target says, with planted faults that must show",
+        "distribution",
+    ),
+    "overhead": Suite("what a verify step costs beside the two models' forwards", "overhead"),
     "soak": Suite("what many runs leave behind in memory", "soak"),
 }
 
