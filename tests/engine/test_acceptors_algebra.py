@@ -10,10 +10,11 @@ import torch
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine.acceptors import block
 from chatapp.engine.acceptors.rejection import RejectionAcceptor, accepts
+from chatapp.engine.backends.toy import ToyModel
 from chatapp.engine.contracts import Proposal, TargetRows, Verdict
 from chatapp.engine.distribution import Floats, Row, draw_residual, residual
 from chatapp.engine.sampling import Processor
-from tests.helpers.enumeration import BlockEnumeration, Enumeration, Ids, table
+from tests.helpers.enumeration import BlockEnumeration, Enumeration, Ids, Table, table
 from tests.helpers.rows import dense
 
 ENUMERATIONS = [
@@ -90,6 +91,30 @@ def test_disjoint_supports_are_always_corrected(enumeration: type[Enumeration]) 
     case = enumeration(table(8, 4, low), table(9, 4, high), 2, 4, sparse=True)
     assert case.deviation() < 1e-12
     assert {len(sequence) for sequence in case.emitted()} == {1}
+
+
+def toy_table(noise: float, chosen: SamplingSettings) -> Table:
+    """A toy model's rows as the loop would process them: penalties see the tokens in front."""
+    model, processor = ToyModel(3, seed=3, noise=noise), Processor(chosen, prompt_length=2)
+    return lambda prefix: dense(processor.row(model.logits_after([0, 1, *prefix]), [0, 1], prefix))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        SamplingSettings(temperature=1.0, top_p=1.0),
+        SamplingSettings(temperature=0.8, top_p=0.8),
+        SamplingSettings(temperature=1.2, top_p=1.0, top_k=2, repetition_penalty=1.4, frequency_penalty=0.5),
+        SamplingSettings(temperature=0.7, top_p=1.0, min_p=0.2, presence_penalty=1.0, logit_bias=((1, 1.5),)),
+    ],
+    ids=["plain", "top-p", "top-k, penalties", "min-p, presence, bias"],
+)
+@pytest.mark.parametrize("enumeration", ENUMERATIONS)
+def test_toy_models_under_every_kind_of_setting(
+    enumeration: type[Enumeration], chosen: SamplingSettings
+) -> None:
+    target, draft = toy_table(0.0, chosen), toy_table(0.9, chosen)
+    assert enumeration(target, draft, 3, 3, sparse=True).deviation() < 1e-12
 
 
 def doubtful(drafts: Ids) -> bool:

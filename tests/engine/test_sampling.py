@@ -203,12 +203,27 @@ def test_the_penalty_leaves_its_input_alone_and_ignores_foreign_ids() -> None:
     assert logits.tolist() == [2.0, -2.0, 0.0]
 
 
-def test_a_row_is_processed_by_itself() -> None:
-    """A row of a window and the same row alone give the same bits."""
-    window = torch.stack([logits_of(seed, 400, 3.0) for seed in range(9)])
-    processor = Processor(SamplingSettings(temperature=0.8, top_p=0.9))
+@pytest.mark.parametrize("size", [400, 4_097, 40_001])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        SamplingSettings(temperature=0.8, top_p=0.9),
+        SamplingSettings(temperature=1.0, top_p=1.0),
+        SamplingSettings(temperature=0.8, top_p=1.0, top_k=40),
+        SamplingSettings(temperature=0.0),
+    ],
+    ids=["top-p", "dense", "top-k", "greedy"],
+)
+def test_a_row_is_processed_by_itself(chosen: SamplingSettings, size: int) -> None:
+    """A row of a window and the same row alone give the same bits, wherever either starts in memory."""
+    window = torch.stack([logits_of(seed, size, 3.0) for seed in range(9)])
+    processor = Processor(chosen)
     for index, alone in enumerate(window.clone()):
-        assert torch.equal(dense(processor.row(window[index], ())), dense(processor.row(alone.clone(), ())))
+        ours, other = processor.row(window[index], ()), processor.row(alone.clone(), ())
+        assert torch.equal(dense(ours), dense(other))
+        assert [ours.prob(token) for token in range(20)] == [other.prob(token) for token in range(20)]
+        for uniform in (0.0, 0.123, 0.5, 0.999):
+            assert ours.draw(uniform) == other.draw(uniform)
 
 
 @settings(max_examples=80)
