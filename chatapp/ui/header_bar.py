@@ -32,6 +32,7 @@ LOGO_PX = 30
 NO_PAIR = "No pair loaded"
 NAME_CHARS = 36
 DEVICE_CHARS = 20
+NARROW_LEAVES_OUT = ("threads", "context")
 DTYPE_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -45,6 +46,7 @@ class HeaderBar(QFrame, ThemedWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._has_pair = False
+        self._narrow = False
         self.setProperty("card", "header")
         row = QHBoxLayout(self)
         row.setContentsMargins(SPACE_4_PX, SPACE_2_PX, SPACE_3_PX, SPACE_2_PX)
@@ -156,7 +158,7 @@ class HeaderBar(QFrame, ThemedWidget):
         for name, (text, tip) in values.items():
             self._chips[name].setText(text)
             self._chips[name].setToolTip(tip)
-            self._chips[name].show()
+            self._chips[name].setVisible(not (self._narrow and name in NARROW_LEAVES_OUT))
 
     def show_state(self, text: str) -> None:
         """A word or two, and no bar."""
@@ -165,7 +167,8 @@ class HeaderBar(QFrame, ThemedWidget):
 
     def set_narrow(self, narrow: bool) -> None:
         """In a narrow window the less important chips give way."""
-        for name in ("threads", "context"):
+        self._narrow = narrow
+        for name in NARROW_LEAVES_OUT:
             chip = self._chips[name]
             chip.setVisible(bool(chip.text()) and not narrow)
 

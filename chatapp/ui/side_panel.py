@@ -23,7 +23,7 @@ from chatapp.ui.tpot_plot import TpotPlot
 from chatapp.ui.widgets.card import Card, label, scrolling
 
 PANEL_WIDTH_PX = 348
-PLOT_HEIGHT_PX = 150
+PLOT_HEIGHT_PX = 128
 QWIDGETSIZE_MAX = (1 << 24) - 1  # Qt's own name for "no limit", which PySide leaves out
 
 

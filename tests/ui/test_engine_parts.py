@@ -16,7 +16,7 @@ from chatapp.domain.request import SamplingSettings
 from chatapp.ui.controllers.chat import ChatState
 from chatapp.ui.dialogs.pair_dialog import PairDialog
 from chatapp.ui.panels.sampling.bias_field import format_bias, parse_bias
-from chatapp.ui.panels.token_card import PROPOSED, WINDOW
+from chatapp.ui.panels.token_card import PROPOSAL, TEST, WINDOW
 from chatapp.ui.transcript.wording import reply_summary, token_facts
 from chatapp.ui.widgets.banner import Severity
 from tests.helpers.records import RunScript, demo_conversation
@@ -280,11 +280,13 @@ def test_the_inspector_tells_proposer_acceptor_and_the_policys_reason(stage: Sta
     card = stage.window.panel.token
     view = next(view for view in record.tokens() if view.step == 5)
     stage.window.transcript.token_hovered.emit((record, view))
-    assert card.shown(PROPOSED) == "n-gram look-up, rejection"
+    assert card.shown(PROPOSAL) == "n-gram look-up"
+    assert card.shown(TEST).startswith("rejection, ")
     assert card.shown(WINDOW) == "k 6: the next draft would cost more than it gains"
     lossy = next(view for view in record.tokens() if view.step == 6)
     stage.window.transcript.token_hovered.emit((record, lossy))
-    assert card.shown(PROPOSED) == "draft model, typical (lossy)"
+    assert card.shown(PROPOSAL).startswith("draft model")
+    assert card.shown(TEST).startswith("typical (lossy)")
     facts = dict(token_facts(record, view))
     assert facts["Proposed by"] == "n-gram look-up"
     assert facts["Estimates"] == "expected tokens 3.25, draft 2 ms, verify 23 ms"

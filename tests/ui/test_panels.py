@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit
 from chatapp.domain.record import RunRecord, TokenView
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.panels.sampling.stop_field import format_stops, parse_stops
-from chatapp.ui.panels.token_card import CHANCES, DRAW, PLACE, WANTED
+from chatapp.ui.panels.token_card import CHANCES, PLACE, PROPOSAL, TEST
 from tests.helpers.records import demo_conversation
 from tests.ui.stage import Stage
 
@@ -135,13 +135,13 @@ def test_the_inspector_tells_a_correction(stage: Stage) -> None:
     assert card.kind_text == "correction"
     assert card.shown(PLACE) == "token 5, step 1, 4 of k 5"
     assert f"target {view.token.target_prob:.4f}" in card.shown(CHANCES)
-    assert card.shown(WANTED).startswith("␣the")
-    assert f"{view.rejected.draft_prob:.4f}" in card.shown(WANTED)
-    assert card.shown(DRAW).startswith("0.7500 ≥ ")
+    assert card.shown(PROPOSAL).startswith("draft model: ␣the")
+    assert f"{view.rejected.draft_prob:.4f}" in card.shown(PROPOSAL)
+    assert card.shown(TEST).startswith("rejection, 0.7500 ≥ ")
     # Block verification judges windows: a draft has no threshold of its own.
     record.steps[view.step] = replace(record.steps[view.step], acceptor="block")
     stage.window.transcript.token_hovered.emit((record, view))
-    assert card.shown(DRAW) == "0.7500"
+    assert card.shown(TEST) == "block, 0.7500"
 
 
 def test_the_inspector_shows_dashes_where_no_draft_was(stage: Stage) -> None:
@@ -149,8 +149,8 @@ def test_the_inspector_shows_dashes_where_no_draft_was(stage: Stage) -> None:
     card = stage.window.panel.token
     stage.window.transcript.token_hovered.emit((record, _find(record, TokenKind.TARGET)))
     assert card.shown(CHANCES).endswith("draft –")
-    assert card.shown(WANTED) == "–"
-    assert card.shown(DRAW) == "–"
+    assert card.shown(PROPOSAL) == "–"
+    assert card.shown(TEST) == "–"
 
 
 def test_a_selected_token_comes_back_when_the_pointer_leaves(stage: Stage) -> None:

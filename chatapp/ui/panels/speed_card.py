@@ -16,7 +16,7 @@ from chatapp.domain.record import RunRecord
 from chatapp.domain.tokens import TokenKind
 from chatapp.domain.wording import share_of_bandwidth
 from chatapp.ui import numbers
-from chatapp.ui.theme import SPACE_1_PX, SPACE_3_PX, TypeScale, number_font
+from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, TypeScale, number_font
 from chatapp.ui.widgets.card import Card, label
 from chatapp.ui.widgets.share_bar import Share, ShareBar
 from chatapp.ui.widgets.traffic_gauge import Reading, TrafficGauge
@@ -87,6 +87,7 @@ class SpeedCard(Card):
         self._records: Sequence[RunRecord] = ()
         self._finished: dict[int, Metrics] = {}
         self._cells: dict[str, tuple[QLabel, QLabel]] = {}
+        self.body.setSpacing(SPACE_2_PX - 2)
         heroes = QHBoxLayout()
         heroes.setSpacing(SPACE_3_PX)
         self.tpot_now = Hero("TPOT now", "Time per output token over the last verify steps", scale)
@@ -98,7 +99,6 @@ class SpeedCard(Card):
         self.gauge = TrafficGauge()
         self.body.addWidget(self.gauge)
         self.shares = ShareBar()
-        self.body.addSpacing(SPACE_1_PX)
         self.body.addWidget(self.shares)
         self._slow_clock = QTimer(self)
         self._slow_clock.setSingleShot(True)

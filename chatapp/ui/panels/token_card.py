@@ -18,17 +18,18 @@ from chatapp.ui.widgets.card import Card, label
 from chatapp.ui.widgets.elided_label import ElidedLabel
 
 HINT = "hover one; click to hold it"
-PLACE, CHANCES, WANTED, DRAW = "Place", "Probability", "Draft wanted", "Acceptance draw"
-PROPOSED, WINDOW = "Proposed by", "Window"
+PLACE, CHANCES, PROPOSAL, TEST, WINDOW = "Place", "Probability", "Proposal", "Acceptance", "Window"
 ROWS: tuple[tuple[str, str], ...] = (
     (PLACE, "Its number in the reply, the verify step that made it, and its place in that step's window"),
     (CHANCES, "Probability of this token in the processed distributions of target and draft"),
-    (WANTED, "The rejected draft that this correction replaced, with its probabilities: draft → target"),
     (
-        DRAW,
-        "The random number of the acceptance test; with “rejection” also the ratio that it had to stay below",
+        PROPOSAL,
+        "Who proposed a token here; of a correction the rejected draft, with its probabilities: draft → target",
     ),
-    (PROPOSED, "Who proposed what was tested at this place, and the acceptor that decided on it"),
+    (
+        TEST,
+        "The acceptor, and the random number of its test; with “rejection” also the ratio that it had to stay below",
+    ),
     (WINDOW, "Why this step's window was as long as it was"),
 )
 
@@ -54,7 +55,7 @@ class TokenCard(Card):
     def _make_table(self, scale: TypeScale) -> QGridLayout:
         table = QGridLayout()
         table.setHorizontalSpacing(SPACE_3_PX)
-        table.setVerticalSpacing(2)
+        table.setVerticalSpacing(1)
         table.setColumnStretch(1, 1)
         for row, (name, tip) in enumerate(ROWS):
             title = label(name, "muted")
@@ -122,16 +123,8 @@ class TokenCard(Card):
             CHANCES: f"target {numbers.probability(view.token.target_prob)}, "
             f"draft {numbers.probability(view.token.draft_prob)}",
         }
-        if view.rejected is not None:
-            wanted = view.rejected
-            chances = f"{numbers.probability(wanted.draft_prob)} → {numbers.probability(wanted.target_prob)}"
-            values[WANTED] = f"{visible(wanted.text, limit=10)}   {chances}"
-        tested = step.drafted[view.position] if view.position < len(step.drafted) else None
-        if tested is not None and tested.draw is not None:
-            values[DRAW] = _draw_text(record, step, tested)
-        if step.drafted:
-            parts = (proposed_by(step, view), step_acceptor(step))
-            values[PROPOSED] = ", ".join(part for part in parts if part) or numbers.DASH
+        values[PROPOSAL] = _proposal_text(step, view)
+        values[TEST] = _test_text(record, step, view)
         if step.choice is not None:
             values[WINDOW] = readable(step.choice.reason, limit=200)
             self._values[WINDOW].setToolTip(_choice_tip(step.choice))
@@ -139,7 +132,7 @@ class TokenCard(Card):
             self._values[name].setText(shown)
             self._values[name].setAccessibleName(f"{name}: {shown}")
         if view.rejected is not None:
-            self._values[WANTED].setToolTip(
+            self._values[PROPOSAL].setToolTip(
                 f"{visible(view.rejected.text, limit=80)}, id {view.rejected.id}: "
                 f"draft probability {numbers.probability(view.rejected.draft_prob)}, "
                 f"target probability {numbers.probability(view.rejected.target_prob)}"
@@ -155,6 +148,25 @@ class TokenCard(Card):
 def _choice_tip(choice: WindowChoice) -> str:
     figures = estimates(choice)
     return readable(f"{choice.policy}: {choice.reason}" + (f" ({figures})" if figures else ""), limit=400)
+
+
+def _proposal_text(step: StepCommitted, view: TokenView) -> str:
+    """`n-gram look-up`; of a correction also what the draft wanted: `draft model: ␣the 0.69 → 0.05`."""
+    source, wanted = proposed_by(step, view), view.rejected
+    if wanted is None:
+        return source or numbers.DASH
+    chances = f"{numbers.probability(wanted.draft_prob)} → {numbers.probability(wanted.target_prob)}"
+    text = f"{visible(wanted.text, limit=10)}   {chances}"
+    return f"{source}: {text}" if source else text
+
+
+def _test_text(record: RunRecord, step: StepCommitted, view: TokenView) -> str:
+    """`rejection, 0.7500 ≥ 0.0506`: the acceptor, and the draw where the token had one."""
+    tested = step.drafted[view.position] if view.position < len(step.drafted) else None
+    if tested is None:
+        return numbers.DASH
+    parts = [step_acceptor(step), _draw_text(record, step, tested) if tested.draw is not None else ""]
+    return ", ".join(part for part in parts if part) or numbers.DASH
 
 
 def _draw_text(record: RunRecord, step: StepCommitted, tested: DraftedToken) -> str:

@@ -15,7 +15,7 @@ from chatapp.ui.transcript.wording import token_facts
 PAD_PX = 12
 SHADOW_PX = 10
 COLUMN_GAP_PX = 14
-MAX_WIDTH_PX = 400
+MAX_WIDTH_PX = 460
 RADIUS_PX = 10
 TITLE_CHARS = 24
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chatapp.domain.events import EndReason, StepCommitted
 from chatapp.domain.metrics import run_metrics
 from chatapp.domain.palette import KIND_STYLES
@@ -11,6 +13,7 @@ from chatapp.domain.tokens import DraftedToken
 from chatapp.domain.wording import estimates, proposer, step_acceptor
 from chatapp.ui.text_hygiene import readable, visible
 
+ESTIMATES_IN_A_LINE = 3
 _CUT = {
     EndReason.CANCELLED: "stopped",
     EndReason.MAX_TOKENS: "max tokens reached",
@@ -98,7 +101,11 @@ def _decision_facts(step: StepCommitted, view: TokenView) -> list[tuple[str, str
         ("Acceptor", step_acceptor(step) if step.drafted else ""),
     ]
     if step.choice is not None and chooses_by_itself(step.choice.policy):
-        facts += [("Window", step.choice.reason), ("Estimates", estimates(step.choice))]
+        facts.append(("Window", step.choice.reason))
+        figures = step.choice.estimates
+        for begin in range(0, len(figures), ESTIMATES_IN_A_LINE):
+            part = replace(step.choice, estimates=figures[begin : begin + ESTIMATES_IN_A_LINE])
+            facts.append(("Estimates" if not begin else "", estimates(part)))
     return [(name, readable(value, limit=160)) for name, value in facts if value]
 
 

@@ -42,7 +42,7 @@ class Card(QFrame, ThemedWidget):
         self.setProperty("card", "true")
         self.setAccessibleName(title)
         outer = QVBoxLayout(self)
-        outer.setContentsMargins(SPACE_4_PX, SPACE_3_PX, SPACE_4_PX, SPACE_3_PX)
+        outer.setContentsMargins(SPACE_4_PX, SPACE_3_PX - 2, SPACE_4_PX, SPACE_3_PX - 2)
         outer.setSpacing(SPACE_2_PX)
         self.head = QHBoxLayout()
         self.head.setSpacing(SPACE_2_PX)

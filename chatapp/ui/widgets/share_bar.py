@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
-from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_4_PX, ThemedWidget, number_font
+from chatapp.ui.theme import SPACE_2_PX, SPACE_4_PX, ThemedWidget, number_font
 
 BAR_HEIGHT_PX = 10
 DASH = "–"
@@ -62,7 +62,7 @@ class ShareBar(QWidget, ThemedWidget):
         return (len(self._shares) + 1) // 2
 
     def _row_height(self) -> int:
-        return self.fontMetrics().height() + SPACE_1_PX
+        return self.fontMetrics().height() + 1
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -1,4 +1,4 @@
-"""How near the passes come to what the memory gives: a thin bar per model, with words. Computes nothing."""
+"""How near the passes come to what the memory gives: one line of words over a thin bar per model. Computes nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from chatapp.ui.theme import SPACE_1_PX, ThemedWidget, number_font
+from chatapp.ui.theme import ThemedWidget, number_font
 
 BAR_HEIGHT_PX = 4
-GAP_PX = 6
+GAP_PX = 4
+BETWEEN_PX = 12
 TICK_PX = 2
 TIP = (
     "Bytes that the passes had to read at the least, per second, against the bandwidth measured at start-up.\n"
@@ -53,42 +54,40 @@ class TrafficGauge(QWidget, ThemedWidget):
     def set_readings(self, readings: Sequence[Reading]) -> None:
         if tuple(readings) == self._readings:
             return
-        rows_changed = len(readings) != len(self._readings)
         self._readings = tuple(readings)
         said = "; ".join(f"{one.words}, reply {_percent(one.reply)}" for one in self._readings)
         self.setAccessibleName(f"Memory traffic: {said}")
         self.setVisible(bool(self._readings))
-        if rows_changed:
-            self.updateGeometry()
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(220, max(len(self._readings), 1) * self._row_height() - GAP_PX)
+        return QSize(220, self.fontMetrics().height() + GAP_PX + BAR_HEIGHT_PX)
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
 
-    def _row_height(self) -> int:
-        return self.fontMetrics().height() + SPACE_1_PX // 2 + BAR_HEIGHT_PX + GAP_PX
-
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, reading in enumerate(self._readings):
-            self._paint_row(painter, place * self._row_height(), reading)
-
-    def _paint_row(self, painter: QPainter, top: float, reading: Reading) -> None:
         high = self.fontMetrics().height()
-        line = QRectF(0, top, self.width(), high)
+        line = QRectF(0, 0, self.width(), high)
         middle = Qt.AlignmentFlag.AlignVCenter
-        painter.setFont(self.font())
         painter.setPen(QColor(self.tokens.muted))
-        painter.drawText(line, middle | Qt.AlignmentFlag.AlignLeft, f"Memory, {reading.name}")
+        painter.drawText(line, middle | Qt.AlignmentFlag.AlignLeft, "Memory")
         painter.setFont(number_font(self.fontInfo().pixelSize()))
         painter.setPen(QColor(self.tokens.text))
-        words = f"{_percent(reading.now)} of {reading.of}"
-        painter.drawText(line, middle | Qt.AlignmentFlag.AlignRight, words)
-        rail = QRectF(0, top + high + SPACE_1_PX // 2, self.width(), BAR_HEIGHT_PX)
+        painter.drawText(line, middle | Qt.AlignmentFlag.AlignRight, self._words())
+        gaps = BETWEEN_PX * (len(self._readings) - 1)
+        width = (self.width() - gaps) / max(len(self._readings), 1)
+        for place, reading in enumerate(self._readings):
+            left = place * (width + BETWEEN_PX)
+            self._paint_bar(painter, QRectF(left, high + GAP_PX - 1, width, BAR_HEIGHT_PX), reading)
+
+    def _words(self) -> str:
+        parts = " · ".join(f"{one.name} {_percent(one.now)}" for one in self._readings)
+        return f"{parts} of {self._readings[0].of}" if self._readings else ""
+
+    def _paint_bar(self, painter: QPainter, rail: QRectF, reading: Reading) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self.tokens.border))
         painter.drawRoundedRect(rail, BAR_HEIGHT_PX / 2, BAR_HEIGHT_PX / 2)
@@ -98,7 +97,7 @@ class TrafficGauge(QWidget, ThemedWidget):
             painter.drawRoundedRect(filled, BAR_HEIGHT_PX / 2, BAR_HEIGHT_PX / 2)
         if reading.reply is not None:
             x = rail.left() + (rail.width() - TICK_PX) * min(reading.reply, 1.0)
-            painter.fillRect(QRectF(x, rail.top() - 2, TICK_PX, rail.height() + 4), QColor(self.tokens.text))
+            painter.fillRect(QRectF(x, rail.top() - 2, TICK_PX, rail.height() + 3), QColor(self.tokens.text))
 
 
 def _percent(share: float | None) -> str:
