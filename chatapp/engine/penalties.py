@@ -11,11 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from chatapp.domain.request import SamplingSettings
-from chatapp.engine.distribution import Floats
+from chatapp.engine.distribution import Floats, Ids
 
 
 class Penalties:
-    """Counts the context once per committed token, not once per row."""
+    """Counts the context once per committed token, not once per row.
+
+    What an id's logit becomes is computed in one go from how often the id stands in front, drafts included: a row is the same
+    to the bit whether a token in front of it is still a draft or already part of the reply.
+    """
 
     def __init__(self, settings: SamplingSettings, prompt_length: int) -> None:
         self._repetition = settings.repetition_penalty
@@ -24,11 +28,16 @@ class Penalties:
         self._bias_ids = np.array([token for token, _ in settings.logit_bias], np.int64)
         self._bias = np.array([bias for _, bias in settings.logit_bias])
         self._prompt_length = prompt_length
-        self._counts_reply = bool(self._presence or self._frequency)
-        self._active = self._counts_reply or self._repetition != 1.0
-        self._seen: set[int] = set()
-        self._reply: Counter[int] = Counter()
+        self._active = self._repetition != 1.0 or self._presence != 0.0 or self._frequency != 0.0
+        self._forget()
+
+    def _forget(self) -> None:
         self._counted = 0
+        self._places: dict[int, int] = {}
+        """Where each id that was seen stands in the two arrays, whose rest is spare."""
+        self._ids = np.zeros(64, np.int64)
+        self._times = np.zeros(64, np.int64)
+        """How often the id stands in the reply: 0 for one of the prompt alone."""
 
     def applied(self, scores: Floats, context: Sequence[int], drafts: Sequence[int]) -> Floats:
         """`scores` `[V]` itself when nothing applies, else a changed copy."""
@@ -36,38 +45,46 @@ class Penalties:
             return scores
         result = scores.copy()
         if self._active:
-            self._count(context)
-            if self._repetition != 1.0:
-                self._repeat(result, drafts)
-            if self._counts_reply:
-                self._take_off(result, drafts)
+            self._count(context, len(scores))
+            count = len(self._places)
+            ids = self._ids[:count]
+            result[ids] = self._changed(scores[ids], self._times[:count])
+            drafted = Counter(token for token in drafts if token < len(scores))
+            if drafted:
+                ids = np.fromiter(drafted, np.int64, len(drafted))
+                times = [self._replied(token) + more for token, more in drafted.items()]
+                result[ids] = self._changed(scores[ids], np.array(times))
         if len(self._bias_ids):
             known = self._bias_ids < len(result)
             result[self._bias_ids[known]] += self._bias[known].astype(result.dtype)
         return result
 
-    def _count(self, context: Sequence[int]) -> None:
-        """The context only ever grows within a run; where it did not, count anew."""
+    def _count(self, context: Sequence[int], size: int) -> None:
+        """The context only ever grows within a run; where it did not, count anew. Ids behind the vocabulary are left out."""
         if len(context) < self._counted:
-            self._seen, self._reply, self._counted = set(), Counter(), 0
-        new = context[self._counted :]
-        self._seen.update(new)
-        self._reply.update(context[max(self._counted, self._prompt_length) :])
+            self._forget()
+        for index in range(self._counted, len(context)):
+            token = context[index]
+            if token >= size:
+                continue
+            place = self._places.setdefault(token, len(self._places))
+            if place == len(self._ids):
+                self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
+                self._times = np.concatenate([self._times, np.zeros_like(self._times)])
+            self._ids[place] = token
+            self._times[place] += index >= self._prompt_length
         self._counted = len(context)
 
-    def _repeat(self, result: Floats, drafts: Sequence[int]) -> None:
-        """Divide positive and multiply negative logits of ids seen before (Keskar et al. 2019, CTRL)."""
-        seen = np.fromiter(self._seen.union(drafts), np.int64)
-        seen = seen[seen < len(result)]
-        values = result[seen]
-        penalty = result.dtype.type(self._repetition)
-        result[seen] = np.where(values < 0, values * penalty, values / penalty)
+    def _replied(self, token: int) -> int:
+        place = self._places.get(token)
+        return 0 if place is None else int(self._times[place])
 
-    def _take_off(self, result: Floats, drafts: Sequence[int]) -> None:
-        """Presence once and frequency per occurrence in the reply (the OpenAI API's definition)."""
-        counts = self._reply + Counter(drafts) if drafts else self._reply
-        ids = np.fromiter(counts, np.int64, len(counts))
-        times = np.fromiter(counts.values(), np.int64, len(counts))
-        known = ids < len(result)
-        change = self._presence + self._frequency * times[known]
-        result[ids[known]] -= change.astype(result.dtype)
+    def _changed(self, values: Floats, times: Ids) -> Floats:
+        """Logits of ids seen before. Repetition divides positive and multiplies negative ones (Keskar et al. 2019, CTRL);
+        presence goes off once and frequency per occurrence in the reply (the OpenAI API's definition)."""
+        if self._repetition != 1.0:
+            penalty = values.dtype.type(self._repetition)
+            values = np.where(values < 0, values * penalty, values / penalty)
+        change = self._presence * (times > 0) + self._frequency * times
+        result: Floats = values - change.astype(values.dtype)
+        return result

@@ -80,6 +80,25 @@ def test_the_definitions(
     assert np.array_equal(logits, before), "the model's own logits stay as they are"
 
 
+@given(
+    seed=st.integers(0, 2**32),
+    context=st.lists(st.integers(0, 200), min_size=3, max_size=150),
+    drafts=st.lists(st.integers(0, 200), max_size=15),
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_draft_in_front_counts_to_the_bit_as_the_same_token_of_the_reply(
+    dtype: type[np.floating], seed: int, context: list[int], drafts: list[int]
+) -> None:
+    logits = np.random.default_rng(seed).standard_normal(190).astype(dtype)
+    chosen = settings_of(1.1, 0.3, 0.7, ((5, 0.1),))
+    as_drafts = Penalties(chosen, 2).applied(logits, context, drafts)
+    assert np.array_equal(as_drafts, Penalties(chosen, 2).applied(logits, [*context, *drafts], ()))
+    grown = Penalties(chosen, 2)
+    for length in range(3, len(context) + 1):
+        grown.applied(logits, context[:length], ())
+    assert np.array_equal(grown.applied(logits, context, drafts), as_drafts)
+
+
 def test_without_penalties_nothing_is_copied() -> None:
     logits = np.zeros(4)
     assert Penalties(settings_of(), 0).applied(logits, [1, 2], [3]) is logits

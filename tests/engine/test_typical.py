@@ -42,6 +42,12 @@ def test_the_threshold_of_a_sure_and_of_a_hesitant_row() -> None:
     assert threshold(even) == pytest.approx(math.sqrt(EPSILON) / 100, rel=1e-5)
 
 
+def test_the_threshold_of_a_long_row() -> None:
+    probs = np.random.default_rng(1).dirichlet(np.full(20_000, 0.05))
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):
+        assert threshold(Row(0, probs.astype(dtype))) == pytest.approx(cut(probs.tolist()), rel=tolerance)
+
+
 @pytest.mark.parametrize("drafts", list(itertools.product(range(4), repeat=2)))
 def test_it_keeps_what_is_plausible_and_else_takes_the_targets_own_sample(drafts: Ids) -> None:
     proposal = Proposal(drafts, tuple(row_of(DRAFT(drafts[:i])) for i in range(2)))

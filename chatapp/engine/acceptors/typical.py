@@ -14,7 +14,7 @@ import numpy as np
 
 from chatapp.engine.acceptors.independent import IndependentDraws
 from chatapp.engine.contracts import Proposal, TargetRows, Verdict
-from chatapp.engine.distribution import Row
+from chatapp.engine.distribution import Row, total
 
 EPSILON = 0.09
 """Medusa's threshold; its factor of exp(−entropy) is the square root."""
@@ -36,6 +36,7 @@ class TypicalAcceptor(IndependentDraws):
 
 def threshold(row: Row) -> float:
     """The probability above which a token is typical of `row`."""
-    probs = row.probs[row.probs > 0].astype(np.float64)
-    entropy = -float((probs * np.log(probs)).sum())
+    probs = row.probs
+    # 0 · log 0 is 0 here; the smallest normal number changes no other probability.
+    entropy = -total(probs * np.log(probs + np.finfo(probs.dtype).tiny))
     return min(EPSILON, math.sqrt(EPSILON) * math.exp(-entropy))
