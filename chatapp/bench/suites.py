@@ -142,6 +142,9 @@ SUITES: Mapping[str, Suite] = {
         "distribution",
     ),
     "overhead": Suite("what a verify step costs beside the two models' forwards", "overhead"),
+    "adaptive": Suite(
+        "the adaptive window against every fixed one, on synthetic drafters and on all kinds of text", "adaptive"
+    ),
     "soak": Suite("what many runs leave behind in memory", "soak"),
 }
 
