@@ -137,14 +137,6 @@ SUITES: Mapping[str, Suite] = {
         "distribution",
     ),
     "overhead": Suite("what everything beside the models' forwards costs per verify step", "overhead"),
-    "distribution": Suite(
-        "whether what comes out is distributed as the target says, with planted faults that must show",
-        "distribution",
-    ),
-    "overhead": Suite("what a verify step costs beside the two models' forwards", "overhead"),
-    "adaptive": Suite(
-        "the adaptive window against every fixed one, on synthetic drafters and on all kinds of text", "adaptive"
-    ),
     "soak": Suite("what many runs leave behind in memory", "soak"),
 }
 
