@@ -67,9 +67,15 @@ def _described(model: ModelDescription) -> str:
         ("vocabulary", f"{model.vocabulary:,} tokens"),
         ("context", f"{model.context:,} tokens"),
         ("dtype", ", ".join(model.dtypes)),
+        ("runs on", _runs_on(model)),
         ("weights", f"{model.size_bytes / 1e6:.1f} MB in {_counted(len(model.weights), 'file')}"),
     )
     return "\n".join(f"  {name:<13}{value}" for name, value in rows)
+
+
+def _runs_on(model: ModelDescription) -> str:
+    """Which code computes it, and why; in which numbers depends on the processor and is in the window and in every record."""
+    return "fast path" if model.obstacle is None else f"transformers, because: {model.obstacle}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chatapp.domain.decoder_config import obstacle
 from chatapp.domain.errors import ModelNotFound, NotAModel
 from chatapp.library.weights import WeightFile, read_weight_file
 
@@ -24,7 +25,8 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """One model directory as its files describe it; `layers`, `context` and `vocabulary` are 0 where unsaid."""
+    """One model directory as its files describe it; `layers`, `context` and `vocabulary` are 0 where unsaid.
+    `obstacle` is why the fast path cannot run it, None when it can."""
 
     directory: Path
     architecture: str
@@ -32,6 +34,7 @@ class ModelDescription:
     context: int
     vocabulary: int
     weights: tuple[WeightFile, ...]
+    obstacle: str | None
 
     @property
     def parameters(self) -> int:
@@ -70,7 +73,17 @@ def describe_model(directory: Path) -> ModelDescription:
         _count(config, "max_position_embeddings"),
         _count(config, "vocab_size"),
         tuple(read_weight_file(path) for path in paths),
+        _obstacle(directory, config),
     )
+
+
+def _obstacle(directory: Path, config: dict[str, Any]) -> str | None:
+    try:
+        return obstacle(config)
+    except (TypeError, ValueError) as error:
+        raise NotAModel(
+            f"{directory}/{CONFIG_FILE} cannot be read: {error}.", remedy=GIVE_A_DIRECTORY
+        ) from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:

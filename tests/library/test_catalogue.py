@@ -121,3 +121,30 @@ def test_the_built_in_pair_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     assert (status, shown.err) == (0, "")
     assert "every checksum agrees" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_type": "llama"}, "fast path"),
+        ({"model_type": "gpt2"}, "transformers, because: architecture gpt2"),
+        (
+            {"model_type": "qwen3", "quantization_config": {"bits": 4}},
+            "transformers, because: quantised weights",
+        ),
+        ({}, "transformers, because: architecture unknown"),
+    ],
+)
+def test_command_says_which_code_would_run_a_model_and_why(
+    model: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], said: str
+) -> None:
+    (model / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+    assert models.run(argparse.Namespace(directories=[model])) == 0
+    assert f"runs on      {said}\n" in capsys.readouterr().out
+
+
+def test_a_configuration_with_impossible_values_is_no_model(model: Path) -> None:
+    wrong = {"model_type": "mistral", "sliding_window": 8, "max_position_embeddings": "many"}
+    (model / "config.json").write_text(json.dumps({**CONFIG, **wrong}))
+    with pytest.raises(NotAModel, match=r"config\.json cannot be read"):
+        describe_model(model)

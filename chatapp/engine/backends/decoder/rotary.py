@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import torch
 
-SCALINGS = ("default", "linear", "llama3")
-
 
 @dataclass(frozen=True, slots=True)
 class RotaryPositions:
