@@ -137,6 +137,10 @@ SUITES: Mapping[str, Suite] = {
         "distribution",
     ),
     "overhead": Suite("what everything beside the models' forwards costs per verify step", "overhead"),
+    "adaptive": Suite(
+        "the adaptive window against every fixed one, on synthetic drafters and on all kinds of text",
+        "adaptive",
+    ),
     "soak": Suite("what many runs leave behind in memory", "soak"),
 }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import chatapp.bench
 from chatapp.bench.suites import SUITES, Bar, Suite, SuiteOptions, run_suites
 from chatapp.cli import main
 from chatapp.domain.errors import InvalidSetting
@@ -15,6 +17,12 @@ from chatapp.domain.errors import InvalidSetting
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite_is_there(name: str) -> None:
     assert callable(SUITES[name].load().run_suite)
+
+
+def test_every_module_that_runs_as_a_suite_has_its_place_in_the_table() -> None:
+    folder = Path(next(iter(chatapp.bench.__path__)))
+    runnable = {file.stem for file in folder.glob("*.py") if "\ndef run_suite(" in file.read_text("utf-8")}
+    assert {suite.module for suite in SUITES.values()} == runnable
 
 
 def test_suites_run_in_the_order_asked_and_end_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
