@@ -140,7 +140,7 @@ class SpeculativeRun:
         )
         self._ids = self._reply.ids
         self._steps = 0
-        self._begun: set[tuple[str, str]] = set()
+        self._begun: dict[str, str] = {}
 
     def events(self) -> Iterator[RunEvent]:
         """The run's story. Always ends in exactly one `RunEnded`, unless the consumer leaves before."""
@@ -287,9 +287,8 @@ class SpeculativeRun:
             step.choice = WindowChoice(step.policy_name, reason)
             return 1
         policy = step.policy = self._parts.policy(step.policy_name)
-        begun = (policy.name, step.acceptor.name)
-        if begun not in self._begun:
-            self._begun.add(begun)
+        if self._begun.get(policy.name) != step.acceptor.name:
+            self._begun[policy.name] = step.acceptor.name
             policy.begin(self._drafter_name, step.acceptor.name)
         return policy.plan(min(step.asked, self._reply.room))
 

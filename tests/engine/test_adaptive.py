@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatapp.domain.events import StepCommitted
 from chatapp.domain.request import MAX_WINDOW, SamplingSettings
 from chatapp.engine.backends.toy import ToyModel
 from chatapp.engine.contracts import StepOutcome
@@ -240,6 +241,23 @@ def test_rows_that_come_in_blocks_are_filled() -> None:
     assert sum(window in (8, 16) for window in late) > 0.8 * len(late)
 
 
+def test_a_drafter_that_draws_whole_windows_gets_the_best_fixed_one() -> None:
+    """It never asks whether to go on, so the policy has to say beforehand."""
+    policy, rng, windows = AdaptiveWindow(), random.Random(4), []
+    policy.begin("model", "rejection")
+    for _ in range(600):
+        k = policy.plan(MAX_WINDOW)
+        accepted = next((place for place in range(k - 1) if rng.random() > 0.7), k - 1)
+        drafts, tested = ("model",) * (k - 1), min(accepted + 1, k - 1)
+        draft_ns, verify_ns = int(UNIT * 0.1 * (k - 1)), int(UNIT * flat(k))
+        policy.observe(StepOutcome(k, drafts, (0.8,) * (k - 1), accepted, tested, draft_ns, verify_ns, 0))
+        windows.append(k)
+    best = max(range(1, MAX_WINDOW + 1), key=lambda k: tokens_per_cost(0.7, k, 0.1, flat))
+    late = windows[200:]
+    assert abs(sum(late) / len(late) - best) < 1.0
+    assert policy.choice().reason.endswith("this drafter draws its windows whole")
+
+
 def test_the_sliders_k_is_the_most() -> None:
     world = World(draft=0.001, curve=flat)
     for step in range(300):
@@ -368,3 +386,21 @@ def test_the_text_is_that_of_plain_decoding(rule: str, sampling: SamplingSetting
         reasons = [step.choice.reason for step in steps_of(events) if step.choice is not None]
         assert all(reasons)
     assert len(windows) > 3
+
+
+def test_the_policy_hears_of_every_change_of_rule() -> None:
+    """Also of one back to a rule that it had before: each rule has chances of its own."""
+    heard: list[str] = []
+
+    class Listening(AdaptiveWindow):
+        def begin(self, drafter: str, acceptor: str) -> None:
+            heard.append(acceptor)
+            super().begin(drafter, acceptor)
+
+    rig, control = toy_rig(), RunControl(4, True, "rejection", "adaptive")
+    run = rig.run(acceptor="rejection", policy=Listening(), control=control)
+    rules = iter(["rejection", "block", "block", "rejection", "coupled"])
+    for event in run.events():
+        if isinstance(event, StepCommitted):
+            control.acceptor = next(rules, "coupled")
+    assert heard == ["rejection", "block", "rejection", "coupled"]

@@ -114,6 +114,7 @@ class AdaptiveWindow:
         self._catches_up = True
         self._most = 1
         self._source = ""
+        self._asked = True
         self._rate = 1.0
         self._probing = False
         self._kept_all = 1.0
@@ -141,7 +142,7 @@ class AdaptiveWindow:
             self._reason = "measuring what a plain step costs"
             return 1
         belief = self._belief
-        promise = self._promise(most)
+        promise, widest = self._promise(most)
         plain = 1.0 / self._costs.passes()[1]
         achieved = belief.tokens / belief.cost if belief.cost else 0.0
         self._rate = max(min(achieved, promise), plain)
@@ -149,8 +150,11 @@ class AdaptiveWindow:
             if belief.off:
                 belief.off, belief.rest = False, SHORTEST_REST
                 belief.doubt()
-            self._reason = f"drafting up to k {most} pays"
-            return most
+            if self._asked:
+                self._reason = f"drafting up to k {most} pays"
+                return most
+            self._reason = f"k {widest} promises most: this drafter draws its windows whole"
+            return widest
         if not belief.off:
             belief.off = True
             belief.until_probe = self._rest()
@@ -165,15 +169,15 @@ class AdaptiveWindow:
         self._reason = "off, but trying one draft: the text may have become easier"
         return 2
 
-    def _promise(self, most: int) -> float:
-        """The most tokens per unit of cost that a window of 2 … `most` promises."""
+    def _promise(self, most: int) -> tuple[float, int]:
+        """The most tokens per unit of cost that a window of 2 … `most` promises, and which window that is."""
         passes, draft = self._costs.passes(), self._costs.draft(self._source)
         first = self._belief.first.value
-        chance, follow, tokens, best = first, self._belief.after(first).value, 1.0, 0.0
+        chance, follow, tokens, best = first, self._belief.after(first).value, 1.0, (0.0, 1)
         for window in range(2, most + 1):
             tokens += chance
             chance *= follow
-            best = max(best, tokens / (passes[window] + draft * (window - 1)))
+            best = max(best, (tokens / (passes[window] + draft * (window - 1)), window))
         return best
 
     def _rest(self) -> int:
@@ -186,7 +190,7 @@ class AdaptiveWindow:
     # -- within the proposal ------------------------------------------------------------------------------------
 
     def more(self, drafted: int, confidence: float, source: str) -> bool:
-        self._source = source
+        self._source, self._asked = source, True
         chance = self._belief.source(source).rate(confidence)
         self._kept_all *= chance
         self._expected += self._kept_all
@@ -232,6 +236,10 @@ class AdaptiveWindow:
     def observe(self, outcome: StepOutcome) -> None:
         costs, drafts = self._costs, len(outcome.sources)
         costs.observe_pass(outcome.window, outcome.verify_ns + outcome.other_ns)
+        if drafts > 1 and self._expected == 1.0:
+            self._asked = (
+                False  # a window drawn in one go: its length is settled before the first token is known
+            )
         if drafts:
             counts = Counter(outcome.sources)
             if not self._catches_up:
