@@ -35,6 +35,8 @@ FAMILY_WISE = 1e-3
 VOCABULARY, ORDER, MEMORY = 4, 2, 3
 PROMPT = (0, 1, 2)
 REPLY = 1_000
+FAULT_SAMPLES = 8_000
+"""The least that a planted fault gets: the mildest is seen from some 5,000 tokens on."""
 WINDOWS = tuple(range(1, 9))
 SAMPLING = SamplingSettings(temperature=0.8, top_p=0.9, max_tokens=REPLY)
 CHANGING = 0
@@ -106,7 +108,7 @@ def distribution_suite(
     number of combinations without a fault."""
     family = list(chosen) if chosen is not None else combinations()
     threshold = FAMILY_WISE / max(1, sum(not one.control for one in family))
-    work = partial(measure, samples=samples, threshold=threshold)
+    work = partial(_measured, samples=samples, threshold=threshold)
     results: list[Result] = []
     for result in _shared(work, family, jobs):
         on_result(result)
@@ -121,6 +123,10 @@ def _shared(work: Callable[[Combination], Result], family: list[Combination], jo
     # Fresh processes: a forked one would share locks of threads that it does not have.
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(work, family)
+
+
+def _measured(combination: Combination, samples: int, threshold: float) -> Result:
+    return measure(combination, max(samples, FAULT_SAMPLES if combination.control else 1), threshold)
 
 
 def measure(combination: Combination, samples: int, threshold: float = FAMILY_WISE) -> Result:

@@ -21,6 +21,8 @@ SMALLEST_TEMPERATURE = 1e-30
 """Below it logits would overflow float32 to infinity, and then to NaN; the distribution is one-hot long before."""
 CUTS = (2.0**-6, 2.0**-10, 2.0**-14)
 """Top-p looks at ids of at least this share of the largest probability first, then at more, at last at every id."""
+SHORT = 256
+"""Rows that are sorted sooner than cut."""
 SORTED_AT_ONCE = 1024
 """More candidates than this are not sorted whole: halves that are wholly in or wholly out are put aside first."""
 
@@ -103,13 +105,7 @@ def nucleus(weights: Floats, top_p: float, min_p: float) -> Ids | None:
 def smallest_set(weights: Floats, top_p: float) -> Ids:
     """The fewest places, largest first and lower ones first at a tie, whose mass reaches `top_p` of the whole, ascending."""
     enough = top_p * total(weights)
-    for cut in CUTS:
-        candidates = np.flatnonzero(weights >= cut)
-        chosen = weights[candidates]
-        if total(chosen) >= enough:
-            break
-    else:
-        candidates, chosen = np.arange(len(weights)), weights
+    candidates, chosen = _candidates(weights, enough)
     surely: list[Ids] = []
     while len(candidates) > SORTED_AT_ONCE:
         middle = np.partition(chosen, len(chosen) // 2)[len(chosen) // 2]
@@ -122,8 +118,22 @@ def smallest_set(weights: Floats, top_p: float) -> Ids:
         elif not above.any():
             break  # the upper half is one tie
         candidates, chosen = candidates[above], chosen[above]
-    order = np.argsort(-chosen, kind="stable")
-    mass_before = np.cumsum(chosen[order], dtype=np.float64)[:-1]
+    order = (-chosen).argsort(kind="stable")
+    mass_before = chosen[order].cumsum(dtype=np.float64)[:-1]
     # A token stays while the mass in front of it is below top_p: the smallest set that reaches it.
-    count = 1 + int(mass_before.searchsorted(enough, side="left"))
-    return np.sort(np.concatenate([*surely, candidates[order[:count]]]))
+    kept = candidates[order[: 1 + int(mass_before.searchsorted(enough, side="left"))]]
+    if surely:
+        kept = np.concatenate([*surely, kept])
+    kept.sort()
+    return kept
+
+
+def _candidates(weights: Floats, enough: float) -> tuple[Ids, Floats]:
+    """Places that hold the smallest set of mass `enough`, and their weights: those above a cut where they suffice."""
+    if len(weights) > SHORT:
+        for cut in CUTS:
+            places = (weights >= cut).nonzero()[0]
+            chosen = weights[places]
+            if total(chosen) >= enough:
+                return places, chosen
+    return np.arange(len(weights)), weights
