@@ -10,6 +10,7 @@ import torch
 from chatapp.domain.errors import UnsupportedModel
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import Checkpoint
+from chatapp.engine.backends.cuda.loading import load_cuda
 from chatapp.engine.backends.decoder.decoder import DecoderModel
 from chatapp.engine.backends.decoder.exactness import make_exact
 from chatapp.engine.backends.decoder.linears import (
@@ -55,7 +56,7 @@ def check_config(checkpoint: Checkpoint) -> None:
 def load_model(
     checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str = "auto"
 ) -> CausalModel:
-    """The fast path where the shape allows it, transformers otherwise. `role` is `target` (rows exact where the machine
+    """The fast path of the device where the shape allows it, transformers otherwise. `role` is `target` (rows exact where the machine
     allows it) or `draft` (as fast as can be); `weights` `auto` (the checkpoint's own numbers as far as the device has
     them) or `int8`. Raises `ModelError`."""
     if weights not in WEIGHTS:
@@ -63,9 +64,12 @@ def load_model(
             f"{checkpoint.name} cannot run with weights {weights!r}.",
             remedy=f"Choose {' or '.join(WEIGHTS)}.",
         )
-    why = obstacle(checkpoint.config) if device == "cpu" else f"the device is {device}"
-    if why is None:
+    why = obstacle(checkpoint.config)
+    if why is None and device == "cpu":
         return _load_decoder(checkpoint, is_target=role == "target", int8=weights == "int8")
+    if why is None and device.startswith("cuda") and weights == "auto":
+        return load_cuda(checkpoint, device, role=role)
+    why = why or f"the device is {device}"
     if weights == "int8":
         raise UnsupportedModel(
             f"{checkpoint.name} cannot run with int8 weights: it runs on transformers, because: {why}.",

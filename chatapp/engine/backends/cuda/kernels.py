@@ -28,7 +28,7 @@ from chatapp.engine.backends.cuda.distributions import (
 )
 
 if TYPE_CHECKING:
-    from chatapp.engine.backends.cuda.model import DeviceModel
+    from chatapp.engine.backends.cuda.device import DeviceModel
 
 GREEDY, REJECTION, COUPLED = "greedy", "rejection", "coupled"
 SERVED = (GREEDY, REJECTION, COUPLED)
@@ -106,7 +106,7 @@ class WindowKernels:
         """A window of `count` drafts. Raises whatever the draft's launch raises as `DraftLaunchFailed`."""
         self._send(inputs, count)
         launcher = self._launcher
-        launcher.mark()
+        launcher.mark(first=True)
         if count:
             self._launch_draft(rule, inputs.start, count, truncating=truncating)
         launcher.mark()

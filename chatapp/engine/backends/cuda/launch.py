@@ -38,8 +38,8 @@ class Launcher(Protocol):
         """`[count] int64` on the host, from which a copy to the device does not wait."""
         ...
 
-    def mark(self) -> None:
-        """Note the time at which the device gets here."""
+    def mark(self, *, first: bool = False) -> None:
+        """Note the time at which the device gets here; `first` forgets what a failed window noted."""
         ...
 
     def fetch(self, packet: torch.Tensor) -> list[float]:
@@ -47,7 +47,7 @@ class Launcher(Protocol):
         ...
 
     def intervals_ns(self) -> list[int]:
-        """Time between the marks since the last call, after `fetch`."""
+        """Time between the marks since the first, after `fetch`."""
         ...
 
 
@@ -67,7 +67,9 @@ class PlainLauncher:
     def host_words(self, count: int) -> torch.Tensor:
         return torch.zeros(count, dtype=torch.int64)
 
-    def mark(self) -> None:
+    def mark(self, *, first: bool = False) -> None:
+        if first:
+            self._marks.clear()
         self._marks.append(time.perf_counter_ns())
 
     def fetch(self, packet: torch.Tensor) -> list[float]:
@@ -75,8 +77,7 @@ class PlainLauncher:
         return values
 
     def intervals_ns(self) -> list[int]:
-        marks, self._marks = self._marks, []
-        return [later - earlier for earlier, later in pairwise(marks)]
+        return [later - earlier for earlier, later in pairwise(self._marks)]
 
 
 class GraphLauncher:
@@ -117,7 +118,9 @@ class GraphLauncher:
     def host_words(self, count: int) -> torch.Tensor:
         return torch.zeros(count, dtype=torch.int64, pin_memory=True)
 
-    def mark(self) -> None:
+    def mark(self, *, first: bool = False) -> None:
+        if first:
+            self._marks.clear()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's own
         event.record()
         self._marks.append(event)
@@ -132,8 +135,7 @@ class GraphLauncher:
         return values
 
     def intervals_ns(self) -> list[int]:
-        marks, self._marks = self._marks, []
-        pairs = pairwise(marks)
+        pairs = pairwise(self._marks)
         return [round(earlier.elapsed_time(later) * 1e6) for earlier, later in pairs]
 
 

@@ -8,8 +8,8 @@ import torch
 
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import Checkpoint
+from chatapp.engine.backends.cuda.device import DeviceModel
 from chatapp.engine.backends.cuda.launch import launcher_for
-from chatapp.engine.backends.cuda.model import DeviceModel
 from chatapp.engine.backends.decoder.shape import DecoderShape, read_shape
 from chatapp.engine.backends.decoder.weights import check_weights
 
