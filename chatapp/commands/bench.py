@@ -14,7 +14,7 @@ from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW
 if TYPE_CHECKING:
     from chatapp.bench.suites import SuiteOptions
 
-NOT_WITH_GUI = ("k", "threads", "device", "against", "suite", "policy")
+NOT_WITH_GUI = ("k", "threads", "device", "against", "suite", "policy", "drafter")
 """The window runs as it does for a person: at its own k, threads and device."""
 
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--top-p", type=float, default=1.0)
     how.add_argument("--seed", type=int, default=0)
     how.add_argument("--acceptor", default="rejection", help="acceptance rule (default: rejection)")
-    how.add_argument("--drafter", default="model", help="who proposes (default: model)")
+    how.add_argument("--drafter", help="who proposes (default: model)")
     how.add_argument(
         "--policy",
         type=_names,
@@ -126,7 +126,7 @@ def _options(args: argparse.Namespace) -> SuiteOptions:
         top_p=args.top_p,
         seed=args.seed,
         acceptor=args.acceptor,
-        drafter=args.drafter,
+        drafter=args.drafter or "model",
         policies=tuple(args.policy or ()),
         against=args.against,
         shapes=tuple(args.shape),

@@ -62,6 +62,42 @@ def test_the_sweep_ends_in_one_json_line(pair: Path, capsys: pytest.CaptureFixtu
         assert row["tpot_ms"] > 0 or row["side"] == "transformers defaults"
 
 
+def test_other_policies_are_rows_and_a_lossy_rule_is_called_lossy(
+    pair: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--policy",
+        "adaptive",
+        "--acceptor",
+        "typical",
+        "--drafter",
+        "model+ngram",
+        "--temperature",
+        "0.8",
+    ]
+    assert bench(pair, "--k", "3", "--max-tokens", "12", *options) == 0
+    result = last_line(capsys)
+    assert "typical (LOSSY" in result["conditions"]["sampling"]
+    assert result["conditions"]["drafter"] == "model+ngram"
+    guide = result["kinds"]["guide"]
+    rows = {(row["side"], row["k"]): row for row in guide["rows"]}
+    assert set(rows) == {("chatapp", 1), ("chatapp", 3), ("chatapp, adaptive", 16)}
+    assert guide["best_k"] == 3
+    assert guide["adaptive_over_best_fixed"] > 0
+    assert all(row["verify_bytes_per_s"] > 0 and row["share_of_bound"] > 0 for row in rows.values())
+    assert [bar["what"] for bar in result["bars"]] == [
+        "TPOT, guide, T 0.8, best k 3 / our own plain decoding"
+    ]
+
+
+@pytest.mark.parametrize("part", ["acceptor", "drafter", "policy"])
+def test_a_part_that_does_not_exist_is_named(
+    part: str, pair: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(pair, "--k", "2", f"--{part}", "oracle") == 1
+    assert f"There is no {part} 'oracle'" in capsys.readouterr().err
+
+
 def test_replies_of_one_token_have_no_tpot_and_break_nothing(
     pair: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +121,8 @@ def test_replies_of_one_token_have_no_tpot_and_break_nothing(
         (["--gui", "--k", "5"], "--k does not go with --gui"),
         (["--gui", "--against", "transformers"], "--against does not go with --gui"),
         (["--gui", "--threads", "1"], "--threads does not go with --gui"),
+        (["--gui", "--drafter", "ngram"], "--drafter does not go with --gui"),
+        (["--gui", "--suite", "exact"], "--suite does not go with --gui"),
     ],
 )
 def test_options_that_make_no_measurement_are_refused(
