@@ -237,9 +237,10 @@ class RunRecord:
 
     @property
     def lossless(self) -> bool:
-        """Whether the text is distributed as the target alone would have it: no step's rule was lossy."""
+        """Whether the text is distributed as the target alone would have it: no draft was judged by a lossy rule. Old steps
+        do not name theirs; it was the run's."""
         started = self.started is None or self.started.lossless
-        return started and all(step.lossless for step in self.steps)
+        return all(step.lossless if step.acceptor else started for step in self.steps if step.drafted)
 
     @property
     def running(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,24 @@ def test_a_policy_that_changed_before_the_first_verify_step_is_marked_there() ->
     from_the_start = RunScript(window=5, policy="adaptive").first("a").verify(["b"], "c", rejected="x")
     assert list(from_the_start.end().record().window_changes()) == []
     assert from_the_start.record().lossless is True
+
+
+def test_a_run_is_lossy_where_a_lossy_rule_judged_a_draft() -> None:
+    plain = RunScript(speculation=False).set_acceptor("typical", lossless=False).first("a").plain("b")
+    assert plain.record().lossless is True  # nothing was drafted: every token is the target's own
+    drafted = RunScript().first("a").set_acceptor("typical", lossless=False).verify(["b"], "c", rejected="d")
+    assert drafted.record().lossless is False
+    back = drafted.set_acceptor("rejection").verify(["e"], "f", rejected="g")
+    assert back.record().lossless is False
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_steps_of_old_records_go_by_the_rule_of_the_run(lossless: bool) -> None:
+    record = RunScript().first("a").verify(["b"], "c", rejected="d").end().record()
+    assert record.started is not None
+    record.started = replace(record.started, lossless=lossless)
+    record.steps[1] = replace(record.steps[1], acceptor="", lossless=True)
+    assert record.lossless is lossless
 
 
 def test_running_and_partial() -> None:

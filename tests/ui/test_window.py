@@ -261,3 +261,13 @@ def test_a_narrow_window_shows_chat_or_panel_and_a_wide_one_both(stage: Stage) -
     window.resize(1280, 800)
     stage.qtbot.waitUntil(window.panel.isVisible)
     assert window.composer.isVisible()
+
+
+def test_a_pair_that_loads_in_a_narrow_window_brings_back_no_chip(stage: Stage) -> None:
+    header = stage.window.header
+    stage.window.resize(660, 520)
+    stage.load()
+    assert not header._chips["context"].isVisible()
+    assert header._chips["device"].isVisible()
+    stage.window.resize(1280, 800)
+    assert header._chips["context"].isVisible()

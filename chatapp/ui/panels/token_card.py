@@ -98,6 +98,7 @@ class TokenCard(Card):
         for value in self._values.values():
             value.setText(numbers.DASH)
             value.setToolTip("")
+        self.title.setVisible(found is None)  # the token is the title then, and needs the room
         self._text.setVisible(found is not None)
         self._kind.setVisible(found is not None)
         if found is None:

@@ -31,7 +31,7 @@ def scrolling(content: QWidget) -> QScrollArea:
 
 
 class Card(QFrame, ThemedWidget):
-    """`body` is the layout to fill, `head` the row of the title, where more may stand. `folded`: the body is hidden."""
+    """`body` is the layout to fill, `head` the row of the title, where more may stand, `title` its label (of titled cards). `folded`: the body is hidden."""
 
     folded = Signal(bool)
 
@@ -53,7 +53,8 @@ class Card(QFrame, ThemedWidget):
         self._fold.clicked.connect(lambda: self.set_folded(not self.is_folded))
         self._fold.setVisible(foldable)
         if titled:
-            self.head.addWidget(label(title, "card-title"))
+            self.title = label(title, "card-title")
+            self.head.addWidget(self.title)
             self.head.addStretch(1)
             self.head.addWidget(self._fold)
             outer.addLayout(self.head)
