@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import itertools
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -356,3 +357,20 @@ def test_a_reply_of_a_lossy_acceptor_is_labelled() -> None:
     assert shown.text("lossy").startswith("lossy")
     assert "acceptortypical (lossy)" in shown.text("card")
     assert page(conversation(RunScript().first("a").end().turn())).text("lossy") == ""
+
+
+def test_labels_of_marks_do_not_run_together() -> None:
+    script = RunScript(window=3).first("a")
+    for place in range(40):
+        script.set_acceptor("typical" if place % 2 else "rejection", lossless=not place % 2)
+        script.verify(["b"], "c", rejected="d")
+    drawn = tpot_plot(script.end().record(), "Reply 1")
+    found = re.findall(r'class="change-label" x="([\d.]+)" y="[\d.]+" text-anchor="(\w+)">([^<]+)<', drawn)
+    assert len(found) > 2
+    spans = []
+    for x, anchor, text in found:
+        wide = 6.0 * len(text)  # an average character at the size of the labels
+        left = float(x) - (wide if anchor == "end" else 0.0)
+        spans.append((left, left + wide))
+    for (_, end), (begin, _) in itertools.pairwise(spans):
+        assert begin > end

@@ -18,8 +18,9 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 20.0, 24.0
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 MAX_GAP = 1.5
 OFF_KEY = '<span class="off-key">speculation off</span>'
-LABEL_SPACE = 64.0
-"""Two marks closer than this share one label: texts must not run into each other."""
+LABEL_CHAR = 6.2
+"""A character of a mark's label; a mark that the label before reaches stays without one: texts must not run together."""
+LABEL_GAP = 8.0
 
 
 def tpot_plot(record: RunRecord, title: str) -> str:
@@ -134,11 +135,11 @@ def _changes(record: RunRecord, timings: Sequence[StepTiming], scale: _Scale) ->
             f'<line class="change-line" x1="{x:.2f}" x2="{x:.2f}" y1="{TOP - 4}" y2="{TOP + PLOT_HEIGHT}">'
             f"<title>{esc(change.label)}</title></line>"
         )
-        if x >= label_end:
-            room = WIDTH - RIGHT - x
-            anchor = "end" if room < LABEL_SPACE * 1.6 else "start"
+        wide = LABEL_CHAR * len(change.label)
+        begin, anchor = (x - wide, "end") if WIDTH - RIGHT - x < wide else (x, "start")
+        if begin >= label_end:
             marks.append(
                 f'<text class="change-label" x="{x:.2f}" y="{TOP - 8}" text-anchor="{anchor}">{esc(change.label)}</text>'
             )
-            label_end = x + LABEL_SPACE * (1.7 if len(change.label) > 9 else 1.0)
+            label_end = begin + wide + LABEL_GAP
     return "".join(marks)
