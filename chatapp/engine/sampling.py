@@ -25,7 +25,6 @@ SHORT = 256
 """Rows that are sorted sooner than cut."""
 SORTED_AT_ONCE = 1024
 """More candidates than this are not sorted whole: halves that are wholly in or wholly out are put aside first."""
-
 GROUP = 16
 """Top-k: groups of fewer ids than this are not worth forming."""
 
@@ -105,35 +104,41 @@ def nucleus(weights: Floats, top_p: float, min_p: float) -> Ids | None:
 def smallest_set(weights: Floats, top_p: float) -> Ids:
     """The fewest places, largest first and lower ones first at a tie, whose mass reaches `top_p` of the whole, ascending."""
     enough = top_p * total(weights)
-    candidates, chosen = _candidates(weights, enough)
-    surely: list[Ids] = []
-    while len(candidates) > SORTED_AT_ONCE:
-        middle = np.partition(chosen, len(chosen) // 2)[len(chosen) // 2]
-        above = chosen > middle
-        mass = total(chosen[above])
-        if mass < enough and above.any():
-            surely.append(candidates[above])
-            enough -= mass
-            above = ~above
-        elif not above.any():
-            break  # the upper half is one tie
-        candidates, chosen = candidates[above], chosen[above]
-    order = (-chosen).argsort(kind="stable")
-    mass_before = chosen[order].cumsum(dtype=np.float64)[:-1]
-    # A token stays while the mass in front of it is below top_p: the smallest set that reaches it.
-    kept = candidates[order[: 1 + int(mass_before.searchsorted(enough, side="left"))]]
-    if surely:
-        kept = np.concatenate([*surely, kept])
-    kept.sort()
-    return kept
+    places, chosen = _candidates(weights, enough)
+    border, count = _border(chosen, enough)
+    kept = (chosen >= border).nonzero()[0]
+    if len(kept) > count:
+        tied = (chosen[kept] == border).nonzero()[0]
+        kept = np.delete(kept, tied[count - len(kept) :])
+    return kept if places is None else places[kept]
 
 
-def _candidates(weights: Floats, enough: float) -> tuple[Ids, Floats]:
-    """Places that hold the smallest set of mass `enough`, and their weights: those above a cut where they suffice."""
+def _candidates(weights: Floats, enough: float) -> tuple[Ids | None, Floats]:
+    """Places that hold the smallest set of mass `enough`, and their weights: those above a cut where they suffice, else all."""
     if len(weights) > SHORT:
         for cut in CUTS:
             places = (weights >= cut).nonzero()[0]
             chosen = weights[places]
             if total(chosen) >= enough:
                 return places, chosen
-    return np.arange(len(weights)), weights
+    return None, weights
+
+
+def _border(values: Floats, enough: float) -> tuple[np.floating[Any], int]:
+    """The smallest value of the smallest set of mass `enough`, and the set's size."""
+    surely = 0
+    while len(values) > SORTED_AT_ONCE:
+        half = len(values) // 2
+        halves = np.partition(values, half)
+        mass = total(halves[half:])
+        if mass < enough:
+            enough -= mass
+            surely += len(values) - half
+            values = halves[:half]
+        else:
+            values = halves[half:]
+    descending = np.sort(values)[::-1]
+    mass_before = descending.cumsum(dtype=np.float64)[:-1]
+    # A token stays while the mass in front of it is below top_p: the smallest set that reaches it.
+    count = 1 + int(mass_before.searchsorted(enough, side="left"))
+    return descending[count - 1], surely + count
