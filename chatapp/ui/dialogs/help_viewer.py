@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QTextCharFormat,
     QTextCursor,
     QTextDocument,
+    QTextFormat,
     QTextFrameFormat,
     QTextLength,
     QTextTable,
@@ -25,7 +26,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QListWidget, QListWidgetItem,
 from chatapp.resources import resource_path
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_6_PX
 
-PAGES = ("getting-started", "colours-and-k", "reading-the-numbers", "exporting")
+PAGES = ("getting-started", "colours-and-k", "reading-the-numbers", "exporting", "own-parts")
 LIST_WIDTH_PX = 200
 ITEM_HEIGHT_PX = 36
 HEADING_SIZES = {1: 1.5, 2: 1.15}
@@ -101,11 +102,27 @@ def _set_type(document: QTextDocument, palette: QPalette) -> None:
     size = QFontInfo(document.defaultFont()).pixelSize()
     block = document.begin()
     while block.isValid():
-        _set_block(block, size)
+        if is_code(block):
+            _set_code(block, palette)
+        else:
+            _set_block(block, size)
         block = block.next()
     for frame in document.rootFrame().childFrames():
         if isinstance(frame, QTextTable):
             _set_table(frame, palette)
+
+
+def is_code(block: QTextBlock) -> bool:
+    """A line of a fenced listing: Qt makes a paragraph of each."""
+    return block.blockFormat().hasProperty(QTextFormat.Property.BlockCodeFence)
+
+
+def _set_code(block: QTextBlock, palette: QPalette) -> None:
+    """Listings stand together, on a ground of their own."""
+    looks = QTextBlockFormat()
+    looks.setBackground(palette.alternateBase())
+    looks.setBottomMargin(0 if is_code(block.next()) else SPACE_3_PX)
+    QTextCursor(block).mergeBlockFormat(looks)
 
 
 def _set_block(block: QTextBlock, size_px: int) -> None:
