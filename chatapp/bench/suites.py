@@ -141,6 +141,10 @@ SUITES: Mapping[str, Suite] = {
         "the adaptive window against every fixed one, on synthetic drafters and on all kinds of text",
         "adaptive",
     ),
+    "shapes": Suite(
+        "TPOT of 8B + 1B and 1B + 0.1B on a GPU, against the bandwidth bound and transformers (synthetic)",
+        "cuda",
+    ),
     "soak": Suite("what many runs leave behind in memory", "soak"),
 }
 

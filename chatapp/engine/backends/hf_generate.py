@@ -52,8 +52,20 @@ class TransformersPeer:
 
     def __init__(self, target: Path, draft: Path | None, *, device: str, dtypes: tuple[str, str]) -> None:
         """`device` and `dtypes` (target's, draft's; torch's names) are those that our own side runs with."""
-        self._target = load_peer(target, device, dtypes[0])
-        self._draft = load_peer(draft, device, dtypes[1]) if draft is not None else None
+        self._take(
+            load_peer(target, device, dtypes[0]),
+            load_peer(draft, device, dtypes[1]) if draft is not None else None,
+        )
+
+    @classmethod
+    def of_models(cls, target: Any, draft: Any | None) -> TransformersPeer:
+        """Of models that are there already."""
+        peer = cls.__new__(cls)
+        peer._take(target, draft)
+        return peer
+
+    def _take(self, target: Any, draft: Any | None) -> None:
+        self._target, self._draft = target, draft
         self.target_passes = 0
         """Forward passes of the target so far."""
         self._target.register_forward_pre_hook(self._count_pass)

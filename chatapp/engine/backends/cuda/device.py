@@ -12,7 +12,7 @@ computed by different kernels, though: what is exact is the text over the same h
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -49,15 +49,16 @@ class DeviceModel:
         launcher: Launcher,
         *,
         exact: bool = True,
+        make_decoder: Callable[..., StaticDecoder] = StaticDecoder,
     ) -> None:
-        """Without `exact` (a draft), rows are as fast as can be."""
+        """Without `exact` (a draft), rows are as fast as can be. `make_decoder` takes what `StaticDecoder` takes."""
         self.vocabulary = shape.vocabulary
         self.context_limit = shape.context_limit
         self.launcher = launcher
         device = launcher.device
         # Rows that fill up the last pass have places of their own behind the context.
         positions = -(-(shape.context_limit + WIDE_ROWS) // KV_BLOCK) * KV_BLOCK
-        self.decoder = StaticDecoder(shape, weights, device, positions)
+        self.decoder = make_decoder(shape, weights, device, positions)
         self.place = torch.zeros((), dtype=torch.int64, device=device)
         """Where the next pass begins."""
         self.ids = torch.zeros(MAX_WINDOW, dtype=torch.int64, device=device)
