@@ -4,6 +4,10 @@ First drafters of synthetic acceptance, over the real target: they pay the draft
 target's own next token, or with the stated chance another. Their confidences say nothing, so all that a policy can find is
 the best fixed window. Then the pair itself, all kinds of text in one stream, where it can do better. "Best fixed" is one k
 for the whole of what is compared: for a kind the best on that kind, for mixed text the best on all.
+
+Beside the measured ratio stands the one at typical costs: every step of every side counted with the median cost of its
+window and of its number of drafts. Other processes move the first more than the second, which says what the choices of
+windows are worth.
 """
 
 from __future__ import annotations
@@ -14,12 +18,15 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import Any
 
-from chatapp.bench.measure import Cell, Reply, in_turn, measure_engine, speed_up
+from chatapp.bench.measure import Cell, Reply, in_turn, measure_engine, reply_of, speed_up
 from chatapp.bench.prompts import PROMPTS, prompts_of
 from chatapp.bench.suites import Bar, SuiteOptions, show_bars
+from chatapp.bench.typical import TypicalCosts, stepped
 from chatapp.domain.errors import InvalidSetting
+from chatapp.domain.record import RunRecord
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest, Message, SamplingSettings
 from chatapp.engine.contracts import Budget, Proposal
+from chatapp.engine.control import RunControl
 from chatapp.engine.distribution import one_hot
 from chatapp.engine.drafters.model import ModelDrafter
 from chatapp.engine.registry import DraftingContext, Part
@@ -30,6 +37,8 @@ ACCEPTANCES = (0.0, 0.3, 0.6, 0.9, 0.97)
 TEMPERATURES = (0.0, 0.8)
 UNINFORMATIVE = 0.8
 """The confidence of every synthetic draft."""
+SAME_TEXTS = "coupled"
+"""The rule at any temperature but 0: every side then writes the same text, so that windows are compared and not texts."""
 PER_FIXED, PER_PLAIN, MIXED = 0.97, 0.97, 1.05
 ADAPTIVE = "adaptive"
 
@@ -157,7 +166,8 @@ class _Bench:
         asked = self._options.temperature
         rows = []
         for temperature in TEMPERATURES if asked is None else (asked,):
-            print(f"\nthe pair's own draft, temperature {temperature:g}")
+            rule = "greedy" if temperature == 0.0 else f"{SAME_TEXTS}, so that every side writes the same"
+            print(f"\ndrafter {self._options.drafter}, temperature {temperature:g} ({rule})")
             cells = self._measure(
                 replace(self._options.sampling(), temperature=temperature), self._options.drafter
             )
@@ -185,11 +195,11 @@ class _Bench:
                     sampling,
                     window=of.window,
                     speculation=of.window > 1,
-                    acceptor=self._options.acceptor,
+                    acceptor=SAME_TEXTS,
                     drafter=drafter,
                     policy=of.policy,
                 )
-                return measure_engine(self._engine, request)
+                return self._reply(request)
 
             return answer
 
@@ -197,19 +207,28 @@ class _Bench:
         cells = in_turn(answers, len(self._prompts), self._options.rounds)
         return {of.name: cell for of, cell in zip(self._sides, cells, strict=True)}
 
+    def _reply(self, request: GenerationRequest) -> Reply:
+        self._engine.forget()
+        record = RunRecord()
+        for event in self._engine.run(self._engine.prepare(request), RunControl.of(request)):
+            record.apply(event)
+        return stepped(reply_of(record), record)
+
     def _compare(
         self, what: str, cells: dict[str, Cell], bar: float, *, plain: bool = False
     ) -> dict[str, Any]:
         """Print TPOT of every side; adaptive over the best fixed one as a bar, at acceptance 0 over plain decoding."""
         fixed = {name: cell for name, cell in cells.items() if name != ADAPTIVE}
+        adaptive, costs = cells[ADAPTIVE], TypicalCosts(cells.values())
         best = min(fixed, key=lambda name: fixed[name].tpot_ms() or float("inf"))
-        adaptive = cells[ADAPTIVE]
         over_best, over_plain = speed_up(adaptive, cells[best]), speed_up(adaptive, cells["plain"])
+        typical = {name: costs.tpot_ms(cell) or float("nan") for name, cell in cells.items()}
+        at_typical = min(typical[name] for name in fixed) / typical[ADAPTIVE]
         figures = "  ".join(f"{name} {cell.tpot_ms() or float('nan'):.3f}" for name, cell in cells.items())
         print(f"{what}: ms per token: {figures}", flush=True)
         print(
-            f"  adaptive is {over_best or float('nan'):.3f} of the best fixed ({best}), "
-            f"{over_plain or float('nan'):.2f} of plain; {_length(adaptive)}",
+            f"  adaptive is {over_best or float('nan'):.3f} times as fast as the best fixed ({best}), {at_typical:.3f} at "
+            f"typical costs, {over_plain or float('nan'):.2f} times plain; {_length(adaptive)}",
             flush=True,
         )
         if plain:
@@ -220,7 +239,9 @@ class _Bench:
             "what": what,
             "tpot_ms": {name: cell.tpot_ms() for name, cell in cells.items()},
             "best_fixed": best,
+            "typical_tpot_ms": typical,
             "adaptive_over_best_fixed": over_best,
+            "adaptive_over_best_fixed_at_typical_costs": at_typical,
             "adaptive_over_plain": over_plain,
         }
 
