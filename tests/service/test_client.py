@@ -103,6 +103,61 @@ def test_models_are_touched_on_the_engine_thread_only_and_it_ends_with_close() -
     assert threading.active_count() == before
 
 
+class HeldEngine(LoadedEngine):
+    """Waits behind the third verify step until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def run(self, prepared: PreparedRun, control: Control) -> Iterator[RunEvent]:
+        for event in super().run(prepared, control):
+            yield event
+            if isinstance(event, StepCommitted) and event.index == 3:
+                self.reached.set()
+                assert self.go_on.wait(10)
+
+
+def test_every_switch_acts_at_the_next_verify_step() -> None:
+    held = HeldEngine()
+
+    async def story() -> RunRecord:
+        async with client(held) as engine:
+            await engine.load(LOCATION, lambda _: None)
+            run = await engine.start(request(max_tokens=120))
+            assert await asyncio.to_thread(held.reached.wait, 10)
+            run.set_window(9)
+            run.set_acceptor("block")
+            run.set_policy("adaptive")
+            held.go_on.set()
+            return await collect(run)
+
+    record = asyncio.run(story())
+    for step in record.steps[1:]:
+        changed = step.index > 3
+        assert step.window_asked == (9 if changed else 5)
+        assert step.acceptor == ("block" if changed else "rejection")
+        assert step.choice is not None
+        assert step.choice.policy == ("adaptive" if changed else "fixed")
+
+
+def test_the_toggle_acts_at_the_next_verify_step() -> None:
+    held = HeldEngine()
+
+    async def story() -> RunRecord:
+        async with client(held) as engine:
+            await engine.load(LOCATION, lambda _: None)
+            run = await engine.start(request(max_tokens=60))
+            assert await asyncio.to_thread(held.reached.wait, 10)
+            run.set_speculation(False)
+            held.go_on.set()
+            return await collect(run)
+
+    record = asyncio.run(story())
+    assert [step.speculation for step in record.steps[:6]] == [True] * 4 + [False] * 2
+    assert all(step.window == 1 for step in record.steps[4:])
+
+
 def test_start_before_load_is_refused() -> None:
     async def story() -> None:
         async with client() as engine:
