@@ -59,6 +59,11 @@ def test_engine_modules_import_bare() -> None:
         ("from pathlib import Path\ntext = Path(__file__).read_text()", "open"),
         ("import logging\nlogging.basicConfig()", "logging handlers"),
         ("import sys\nsys.path.append('elsewhere')", "module path"),
+        # Plugins are looked for when a pair is loaded, never while modules are imported.
+        (
+            "from importlib.metadata import entry_points\nfound = entry_points(group='chatapp.acceptors')",
+            "os.listdir",
+        ),
         ("import torch", "imports torch"),
     ],
 )

@@ -61,6 +61,18 @@ class ShortContext(FaultyToy):
         return super().forward(ids, start, rows)
 
 
+class ReusesRows(FaultyToy):
+    """Hands over the same memory again and again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._out = torch.empty(512, 8, dtype=torch.float64)
+
+    def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
+        self._out[:rows] = super().forward(ids, start, rows)
+        return self._out[:rows]
+
+
 class Poisoned(FaultyToy):
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
         logits = super().forward(ids, start, rows).clone()
@@ -84,6 +96,7 @@ class Deaf(FaultyToy):
         (RowsByPlace, "worth as many single ids"),
         (NegativeTraffic, "traffic is -1"),
         (Poisoned, "finite"),
+        (ReusesRows, "writes into logits"),
         (Deaf, "logits depend on the ids"),
     ],
 )

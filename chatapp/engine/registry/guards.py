@@ -56,6 +56,10 @@ def is_id(token: object, vocabulary: int) -> bool:
     return type(token) is int and 0 <= token < vocabulary
 
 
+def no_id(token: object, vocabulary: int) -> str:
+    return f"is {token!r} of type {type(token).__name__}, no int from 0 to {vocabulary - 1}"
+
+
 def check_verdict(verdict: object, proposal: Proposal, vocabulary: int) -> None:
     """Raises `BreachOfContract`."""
     count = len(proposal.ids)
@@ -64,7 +68,7 @@ def check_verdict(verdict: object, proposal: Proposal, vocabulary: int) -> None:
     if type(verdict.accepted) is not int or not 0 <= verdict.accepted <= count:
         raise BreachOfContract(f"it kept {verdict.accepted!r} of {count} drafts")
     if not is_id(verdict.final_id, vocabulary):
-        raise BreachOfContract(f"its final token {verdict.final_id!r} is no id below {vocabulary}")
+        raise BreachOfContract(f"its final token {no_id(verdict.final_id, vocabulary)}")
     if len(verdict.draws) < min(verdict.accepted + 1, count):
         raise BreachOfContract(
             f"it tells {len(verdict.draws)} draws of {verdict.accepted} kept of {count} drafts"
@@ -85,7 +89,7 @@ def check_proposal(proposal: object, most: int, vocabulary: int) -> None:
             raise BreachOfContract(f"it proposed {count} tokens with {len(values)} {name}")
     for token, row in zip(proposal.ids, proposal.rows, strict=True):
         if not is_id(token, vocabulary):
-            raise BreachOfContract(f"its token {token!r} is no id below {vocabulary}")
+            raise BreachOfContract(f"its token {no_id(token, vocabulary)}")
         if row.size != vocabulary:
             raise BreachOfContract(f"its distribution is over {row.size} ids, the target's over {vocabulary}")
         if not row.prob(token) > 0.0:
@@ -114,7 +118,7 @@ class GuardedAcceptor:
     def _drawn(self, draw: Callable[[Acceptor], int], row: Row) -> int:
         token = self._ask(draw)
         if not is_id(token, row.size):
-            self._fail(BreachOfContract(f"it drew {token!r}, which is no id below {row.size}"))
+            self._fail(BreachOfContract(f"the token that it drew {no_id(token, row.size)}"))
         return token
 
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:

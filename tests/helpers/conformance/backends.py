@@ -25,6 +25,7 @@ def check_backend(load: Callable[[], CausalModel], *, grain: float = GRAIN) -> N
     _same(expected, _one_by_one(load(), ids), grain, "the same ids give the same logits")
     check_chunks(model, ids, expected, grain)
     check_rewinds(model, ids, expected, grain)
+    check_ownership(model, ids)
     check_context(model)
 
 
@@ -90,6 +91,15 @@ def check_rewinds(model: CausalModel, ids: list[int], expected: torch.Tensor, gr
             require(not torch.allclose(other, expected[kept:]), "logits depend on the ids")
         found = _forward(model, ids[kept:], kept, len(ids) - kept)
         _same(expected[kept:], found, grain, f"rewound to {kept}")
+
+
+def check_ownership(model: CausalModel, ids: list[int]) -> None:
+    """Logits belong to the caller: a later call leaves them as they are."""
+    first = model.forward(ids, 0, len(ids))
+    kept = first.clone()
+    for place in range(len(ids) - 1, 0, -4):
+        model.forward([(ids[place] + 1) % model.vocabulary], place, 1)
+        require(torch.equal(first, kept), "a later call writes into logits that were handed over before")
 
 
 def check_context(model: CausalModel) -> None:
