@@ -127,7 +127,7 @@ class DeviceModel:
             states = self.decoder.rows(self.ids[:rows], self.place, reach)
             self.logits[:rows] = self.decoder.logits(states)
 
-        self.launcher.launch(("pass", rows, reach), work)
+        self.launcher.launch(("pass", id(self), rows, reach), work)
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:

@@ -80,12 +80,12 @@ def _truncated(ordered: torch.Tensor, knobs: Knobs) -> torch.Tensor:
     weights = _weights(ordered, ordered[..., :1], knobs)
     last = (knobs.top_k.long() - 1).clamp_max(ordered.shape[-1] - 1).reshape(1)
     among = ordered >= ordered.index_select(-1, last)
-    mass = torch.where(among, _fixed(weights), 0)
+    mass = _fixed(weights).masked_fill(~among, 0)
     until = mass.cumsum(-1)
     enough = knobs.top_p * until[..., -1:].double()
     # A token stays while the mass in front of it is below top_p: the smallest set that reaches it.
     kept = among & ((until - mass).double() < enough) & (weights >= knobs.min_p)
-    return torch.where(kept, weights, 0.0)
+    return weights.masked_fill(~kept, 0.0)
 
 
 def log_totals(scores: torch.Tensor) -> torch.Tensor:

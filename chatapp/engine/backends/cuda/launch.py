@@ -6,6 +6,7 @@ without a GPU. Work handed to `prepare` reads and writes buffers that stay where
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -14,6 +15,7 @@ from typing import Protocol
 
 import torch
 
+log = logging.getLogger(__name__)
 Work = Callable[[], None]
 MAX_GRAPHS = 96
 """Captured pieces kept per model pair; the one unused for longest goes first. A graph of a large draft has thousands of nodes."""
@@ -81,28 +83,35 @@ class PlainLauncher:
 
 
 class GraphLauncher:
-    """Implements `Launcher` with CUDA graphs. All share one memory pool: they run one after the other, and what must outlive
+    """Implements `Launcher` with CUDA graphs; by plain calls from the first capture on that the device refuses. All share one memory pool: they run one after the other, and what must outlive
     a replay is copied into buffers of its own by the work itself."""
-
-    captures = True
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.captures = True
         self._graphs: OrderedDict[Hashable, torch.cuda.CUDAGraph] = OrderedDict()
         self._pool = torch.cuda.graph_pool_handle()
         self._marks: list[torch.cuda.Event] = []
         self._packet = torch.zeros(0, dtype=torch.float64)
 
     def launch(self, key: Hashable, work: Work) -> None:
-        graph = self._graphs.get(key)
-        if graph is None:
-            graph = self._graphs[key] = self._captured(work)
+        if key not in self._graphs and self.captures:
+            self._warm_up(work)
+            try:
+                self._graphs[key] = self._captured(work)
+            except RuntimeError as error:
+                # Nothing is lost but speed: what was to be captured can be called.
+                log.warning("CUDA graphs are not used: %s", error)
+                self.captures = False
             if len(self._graphs) > MAX_GRAPHS:
                 self._graphs.popitem(last=False)
+        if key not in self._graphs:
+            work()
+            return
         self._graphs.move_to_end(key)
-        graph.replay()
+        self._graphs[key].replay()
 
-    def _captured(self, work: Work) -> torch.cuda.CUDAGraph:
+    def _warm_up(self, work: Work) -> None:
         # Libraries allocate their workspaces when first called, which a capture does not allow: two calls beside it first.
         current, side = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch's own
         side.wait_stream(current)
@@ -110,6 +119,8 @@ class GraphLauncher:
             work()
             work()
         current.wait_stream(side)
+
+    def _captured(self, work: Work) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             work()
