@@ -232,7 +232,7 @@ def test_what_runs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert load(tmp_path / "32").info.runs_on.startswith("fast path, float32, oneDNN-packed, rows exact")
     assert load(tmp_path / "half").info.runs_on.startswith("fast path, float32 (processors are slow in")
     int8 = load(tmp_path / "32", weights="int8").info.runs_on
-    assert int8.startswith("fast path, float32, int8 matrices, activations scaled by row, rows exact")
+    assert int8.startswith("fast path, int8 matrices (activations scaled by row), KV in float32, rows exact")
     monkeypatch.setattr(loading, "bfloat16_available", lambda: False)
     without = load(tmp_path / "16").info
     assert without.dtype == "float32"

@@ -122,17 +122,18 @@ def changed(by_rows: Callable[[int], float]) -> Wrap:
 @pytest.mark.parametrize(
     ("by_rows", "rows", "constant"),
     [
+        (lambda rows: float(rows < 2), 2, False),
         (lambda rows: float(rows < 4), FEW_ROWS, False),
         (lambda rows: rows % 16, MOST_FILLED, True),
         (lambda rows: float(rows > 32), MOST_FILLED, True),
     ],
-    ids=["few rows", "every number of rows", "prefill chunks"],
+    ids=["single rows", "few rows", "every number of rows", "prefill chunks"],
 )
 def test_passes_are_filled_up_as_far_as_the_kernels_need(
     by_rows: Callable[[int], float], rows: int, constant: bool
 ) -> None:
-    model = build("float32", 2, changed(by_rows))
-    words = make_exact(model)
+    model = build("float32", 1, changed(by_rows))
+    words = make_exact(model, lambda: 0)
     assert (model.least_rows, model.constant_rows) == (rows, constant)
     assert words == f"rows exact (passes of {'' if constant else 'at least '}{rows})"
     assert model.exact_rows

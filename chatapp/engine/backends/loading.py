@@ -115,7 +115,9 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
     dtype = {(True, True): "int8 (per row)", (False, True): "int8"}.get((is_target, int8), numbers.name)
     model = DecoderModel(shape, weights, linear, numbers.dtype, _info(checkpoint, shape, dtype, ""))
     kept = make_exact(model) if is_target else ""
-    words = ", ".join(filter(None, ("fast path", numbers.words, _kernel_words(model.linears), kept)))
+    kernels = _kernel_words(model.linears)
+    numbers_and_kernels = (kernels, f"KV in {numbers.words}") if int8 else (numbers.words, kernels)
+    words = ", ".join(filter(None, ("fast path", *numbers_and_kernels, kept)))
     model.info = replace(model.info, runs_on=words)
     return model
 
@@ -149,7 +151,7 @@ def _kernel_words(linears: tuple[Linear, ...]) -> str:
         "packed": "oneDNN-packed",
         "plain": "plain products",
         "int8 dynamic": "int8 matrices",
-        "int8 per row": "int8 matrices, activations scaled by row",
+        "int8 per row": "int8 matrices (activations scaled by row)",
     }
     read = {kind: sum(linear.bytes_read for linear in linears if linear.kind == kind) for kind in names}
     return " and ".join(names[kind] for kind in sorted(read, key=lambda kind: -read[kind]) if read[kind])
