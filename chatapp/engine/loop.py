@@ -9,8 +9,7 @@ This module must not know any backend, tokenizer library, thread or screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 
@@ -26,93 +25,26 @@ from chatapp.domain.events import (
     StepCommitted,
     WindowChoice,
 )
-from chatapp.domain.tokens import DraftOutcome, TokenKind
+from chatapp.domain.tokens import TokenKind
 from chatapp.engine.contracts import (
-    Acceptor,
-    Clock,
     Control,
-    Drafter,
     FusedDraftFailed,
     FusedWindow,
     PartFailed,
     Proposal,
-    StepOutcome,
     TargetRows,
     Verdict,
-    WindowPolicy,
 )
 from chatapp.engine.distribution import Row
 from chatapp.engine.reply import Reply, Text
-from chatapp.engine.sampling import NotFinite, Processor
-from chatapp.engine.sequence import CachedSequence
+from chatapp.engine.sampling import NotFinite
+from chatapp.engine.step import Parts, Step, StepBudget, outcome_of
 
 __all__ = ["MODEL_FAILURES", "Parts", "SpeculativeRun", "Text"]
 
 MODEL_FAILURES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, OSError)
 """What a model can die of (torch raises RuntimeError for out of memory too). In the draft it ends speculation, in the
 target the reply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a run is made of. `acceptor` and `policy` give the part of a name, the same one each time: both may change while
-    the reply runs. `drafter` None: the target alone."""
-
-    target: CachedSequence
-    drafter: Drafter | None
-    acceptor: Callable[[str], Acceptor]
-    policy: Callable[[str], WindowPolicy]
-    processor: Processor
-    text: Text
-    clock: Clock
-    draft_cached: Callable[[], int] = lambda: 0
-    fused: FusedWindow | None = None
-    """Windows in one go, for the rules that it serves."""
-    after_step: Callable[[StepOutcome], str | None] = lambda _: None
-    """Told of every verify step; what it answers goes out as a notice `threads`: the governor changed their number."""
-    troubles: Callable[[], Sequence[str]] = lambda: ()
-    """Asked after every verify step: what went wrong in a plugin's part that the reply can do without. Each goes out as a
-    notice `plugin_failed`."""
-
-
-@dataclass(slots=True)
-class _Step:
-    """A verify step under way."""
-
-    started_ns: int
-    asked: int
-    speculation: bool
-    acceptor: Acceptor
-    policy_name: str
-    policy: WindowPolicy | None = None
-    proposal: Proposal = field(default_factory=Proposal)
-    rows: dict[int, Row] = field(default_factory=dict)
-    choice: WindowChoice | None = None
-    draft_ns: int = 0
-    verify_ns: int = 0
-    sample_ns: int = 0
-    draft_bytes: int = 0
-    verify_bytes: int = 0
-
-
-class _Budget:
-    """Implements `contracts.Budget` for one proposal."""
-
-    __slots__ = ("_control", "_drafted", "_policy", "count")
-
-    def __init__(self, count: int, policy: WindowPolicy, control: Control) -> None:
-        self.count = count
-        self._policy = policy
-        self._control = control
-        self._drafted = 0
-
-    @property
-    def cancelled(self) -> bool:
-        return self._control.cancelled
-
-    def more(self, confidence: float, source: str) -> bool:
-        self._drafted += 1
-        return self._drafted < self.count and self._policy.more(self._drafted, confidence, source)
 
 
 class SpeculativeRun:
@@ -195,11 +127,11 @@ class SpeculativeRun:
 
     # -- one verify step ----------------------------------------------------------------------------------------
 
-    def _begin_step(self) -> _Step:
+    def _begin_step(self) -> Step:
         """The one place where the switches are read, so that a step is of one piece."""
         control = self._control
         acceptor = self._parts.acceptor(control.acceptor)
-        return _Step(self._now(), control.window, control.speculation, acceptor, control.policy)
+        return Step(self._now(), control.window, control.speculation, acceptor, control.policy)
 
     def _verify_step(self) -> Iterator[RunEvent]:
         if self._cancelled():
@@ -221,7 +153,7 @@ class SpeculativeRun:
             verdict, kind = yield from self._fused_window(step, fused, count)
         committed = self._commit(step, verdict, kind)
         yield committed
-        outcome = _outcome(committed, step.proposal)
+        outcome = outcome_of(committed, step.proposal)
         if step.policy is not None:
             step.policy.observe(outcome)
         change = self._parts.after_step(outcome)
@@ -230,7 +162,7 @@ class SpeculativeRun:
         for trouble in self._parts.troubles():
             yield Notice("plugin_failed", trouble, self._now())
 
-    def _window(self, step: _Step) -> tuple[Verdict, TokenKind]:
+    def _window(self, step: Step) -> tuple[Verdict, TokenKind]:
         """Verify and accept the step's proposal, one by one."""
         drafted_ns = self._now()
         step.draft_ns = drafted_ns - step.started_ns
@@ -251,7 +183,7 @@ class SpeculativeRun:
         return verdict, kind
 
     def _fused_window(
-        self, step: _Step, fused: FusedWindow, count: int
+        self, step: Step, fused: FusedWindow, count: int
     ) -> Generator[RunEvent, None, tuple[Verdict, TokenKind]]:
         """Draft, verify and accept where the models live; events and failures are those of the steps one by one."""
         drafter = self._drafter
@@ -280,7 +212,7 @@ class SpeculativeRun:
         step.draft_bytes += drafter.bytes_read - draft_before if drafter is not None else 0
         return result.verdict, _final_kind(result.verdict, len(result.proposal.ids))
 
-    def _plan(self, step: _Step) -> int:
+    def _plan(self, step: Step) -> int:
         """k of this step: the policy's, under what is asked and what the reply's or the context's end leaves room for."""
         if self._drafter is None or not step.speculation:
             reason = "speculation is off" if not step.speculation else "there is no drafter"
@@ -292,7 +224,7 @@ class SpeculativeRun:
             policy.begin(self._drafter_name, step.acceptor.name)
         return policy.plan(min(step.asked, self._reply.room))
 
-    def _accept(self, step: _Step, target_row: TargetRows) -> tuple[Verdict, TokenKind]:
+    def _accept(self, step: Step, target_row: TargetRows) -> tuple[Verdict, TokenKind]:
         drafts = len(step.proposal.ids)
         if not drafts:
             token = step.acceptor.draw_target(target_row(0), len(self._ids))
@@ -300,13 +232,13 @@ class SpeculativeRun:
         verdict = step.acceptor.verify(step.proposal, target_row, len(self._ids))
         return verdict, _final_kind(verdict, drafts)
 
-    def _draft(self, step: _Step, count: int, *, propose: bool) -> Iterator[RunEvent]:
+    def _draft(self, step: Step, count: int, *, propose: bool) -> Iterator[RunEvent]:
         """Up to `count` drafts into `step`; without `propose`, all but the drafts themselves. A failing draft ends
         speculation for this run."""
         drafter, policy = self._drafter, step.policy
         assert drafter is not None
         assert policy is not None
-        budget = _Budget(count, policy, self._control)
+        budget = StepBudget(count, policy, self._control)
         read_before = drafter.bytes_read
         notices: list[RunEvent] = []
         try:
@@ -327,7 +259,7 @@ class SpeculativeRun:
         step.choice = policy.choice()
         yield from notices
 
-    def _drop_draft(self, step: _Step, failure: Exception) -> Notice:
+    def _drop_draft(self, step: Step, failure: Exception) -> Notice:
         assert self._drafter is not None
         # What a model wrote into its KV before it failed is not to be trusted in the next turn either.
         self._drafter.rewind(0)
@@ -348,7 +280,7 @@ class SpeculativeRun:
 
     # -- commit -------------------------------------------------------------------------------------------------
 
-    def _commit(self, step: _Step, verdict: Verdict, final: TokenKind) -> StepCommitted:
+    def _commit(self, step: Step, verdict: Verdict, final: TokenKind) -> StepCommitted:
         reply, proposal = self._reply, step.proposal
         if step.choice is None and step.policy is not None:
             step.choice = step.policy.choice()
@@ -416,18 +348,4 @@ def _target_not_finite(error: NotFinite) -> GenerationFailed:
         f"The target model gave {error}.",
         kept="The reply up to here is kept.",
         remedy="Its weights may be damaged, or its dtype too narrow.",
-    )
-
-
-def _outcome(step: StepCommitted, proposal: Proposal) -> StepOutcome:
-    tested = sum(draft.outcome is not DraftOutcome.UNTESTED for draft in step.drafted)
-    return StepOutcome(
-        window=step.window,
-        sources=proposal.sources,
-        confidences=proposal.confidences,
-        accepted=step.accepted,
-        tested=tested,
-        draft_ns=step.draft_ns,
-        verify_ns=step.verify_ns,
-        other_ns=step.sample_ns + step.host_ns,
     )
