@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--draft", type=Path, help="directory of the draft model")
     what.add_argument(
-        "--shape", type=_names, default=(), help="models, rigged, context: random shapes, such as 110M,5M"
+        "--shape",
+        type=_names,
+        default=(),
+        help="models, rigged, context: random shapes, such as 110M,5M; shapes: pairs of them, such as 8B+1B",
     )
     how = parser.add_argument_group("how")
     how.add_argument("--kinds", type=_kinds, default=(), help=f"of {', '.join(PROMPTS)} (default: all)")
