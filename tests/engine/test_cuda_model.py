@@ -89,6 +89,17 @@ def test_a_row_is_the_same_bits_wherever_it_stands(dtype: torch.dtype) -> None:
         assert torch.equal(torch.cat(parts), single), width
 
 
+@pytest.mark.parametrize("context_limit", [9, 16, 100, 256, 264])
+def test_every_length_of_context_is_measured_right(context_limit: int) -> None:
+    model = device_model(tiny_shape(context_limit=context_limit))
+    assert model.exact_rows
+    ids = [token % model.vocabulary for token in IDS[:context_limit]]
+    rows = min(16, context_limit)
+    together = model.forward(ids, 0, rows)
+    alone = [model.forward([ids[at]], at, 1) for at in range(context_limit - rows, context_limit)]
+    assert torch.equal(together, torch.cat(alone))
+
+
 def test_a_cached_prompt_gives_the_same_first_row_as_a_fresh_one() -> None:
     model = device_model(tiny_shape())
     ids = [token % model.vocabulary for token in IDS]

@@ -83,7 +83,10 @@ class DeviceModel:
     def _rows_are_exact(self) -> bool:
         """Whether rows computed together and one by one are the same bits, KV included, early and late in the context. What
         this leaves in the KV lies at positions that any use overwrites before it looks at them."""
-        return all(self._rows_are_exact_at(start) for start in {0, max(0, self.context_limit - MAX_WINDOW)})
+        late = (
+            max(0, self.context_limit - MAX_WINDOW) // MAX_WINDOW * MAX_WINDOW
+        )  # not over the border of a reach
+        return all(self._rows_are_exact_at(start) for start in {0, late})
 
     def _rows_are_exact_at(self, start: int) -> bool:
         count = min(MAX_WINDOW, self.context_limit)

@@ -1,7 +1,7 @@
 """How a piece of work reaches the device: captured once as a CUDA graph and replayed, or called plainly.
 
 This is the one seam between a GPU and the CPU: everything above it is the same code on both, which is how it is tested
-without a GPU. Work handed to `prepare` reads and writes buffers that stay where they are, and never looks at a value.
+without a GPU. Work handed to `launch` reads and writes buffers that stay where they are, and never looks at a value.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch
 log = logging.getLogger(__name__)
 Work = Callable[[], None]
 MAX_GRAPHS = 96
-"""Captured pieces kept per model pair; the one unused for longest goes first. A graph of a large draft has thousands of nodes."""
+"""Captured pieces kept per model and the windows that it leads; the one unused for longest goes first. A graph of a large draft has thousands of nodes."""
 
 
 class Launcher(Protocol):
-    """Prepares work and moves the few numbers that cross between host and device."""
+    """Launches work and moves the few numbers that cross between host and device."""
 
     device: torch.device
 
     @property
     def captures(self) -> bool:
-        """Whether prepared work is replayed as a graph."""
+        """Whether work is replayed as a graph."""
         ...
 
     def launch(self, key: Hashable, work: Work) -> None:
