@@ -34,7 +34,7 @@ FIRST_MEMORY = 0.94
 """The same for how often a window's first draft was kept: some 16 tests."""
 FOLLOW_MEMORY = 0.97
 """And for later drafts, given that those before were kept."""
-LIKELY = (0.5, 0.75, 0.9)
+LIKELY = (0.5, 0.8, 0.93, 0.98)
 """Borders between chances of a draft, for what they say of the next one: a sure token is often followed by another."""
 PRIOR_KEPT, PRIOR_TESTS = 0.7, 4
 PROBE_SHARE = 0.02
@@ -144,8 +144,10 @@ class AdaptiveWindow:
         belief = self._belief
         promise, widest = self._promise(most)
         plain = 1.0 / self._costs.passes()[1]
-        achieved = belief.tokens / belief.cost if belief.cost else 0.0
-        self._rate = max(min(achieved, promise), plain)
+        achieved = belief.tokens / belief.cost if belief.cost else promise
+        # What was reached alone would keep a poor choice of windows in place, since a low rate makes every draft pay; what
+        # is promised alone trusts its estimates too far.
+        self._rate = max((achieved + promise) / 2.0, plain)
         if promise >= PAYS * plain:
             if belief.off:
                 belief.off, belief.rest = False, SHORTEST_REST
