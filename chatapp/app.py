@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from PySide6.QtWidgets import QApplication
 import chatapp
 from chatapp.domain.errors import ChatappError, StoreError
 from chatapp.domain.events import RunEvent
-from chatapp.domain.ports import EnginePort, ExportPort, PairLocation, StorePort
+from chatapp.domain.ports import WEIGHTS, EnginePort, ExportPort, PairLocation, StorePort
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.resources import builtin_pair
 from chatapp.ui.controllers.chat import ChatController, ChatState
@@ -71,6 +71,8 @@ class GuiOptions:
 
     target: Path | None = None
     draft: Path | None = None
+    target_weights: str = WEIGHTS[0]
+    draft_weights: str = WEIGHTS[0]
     theme: str | None = None
     prompt: str | None = None
     replay: Path | None = None
@@ -82,9 +84,10 @@ class GuiOptions:
 
     @property
     def pair(self) -> PairLocation:
-        if self.target is None:
-            return builtin_pair()
-        return PairLocation(pair_name(self.target, self.draft), self.target, self.draft)
+        pair = builtin_pair()
+        if self.target is not None:
+            pair = PairLocation(pair_name(self.target, self.draft), self.target, self.draft)
+        return replace(pair, target_weights=self.target_weights, draft_weights=self.draft_weights)
 
 
 def run_gui(options: GuiOptions, story: Story | None = None) -> int:

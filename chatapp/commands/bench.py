@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatapp.commands.gui import add_weights_arguments
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW
 
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", type=Path, help="directory of the target model (default: the built-in pair)"
     )
     what.add_argument("--draft", type=Path, help="directory of the draft model")
+    add_weights_arguments(what)
     what.add_argument(
         "--shape",
         type=_names,
@@ -112,11 +115,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _location(args: argparse.Namespace) -> PairLocation | None:
+    """None means the built-in pair in its own numbers."""
+    from chatapp.resources import builtin_pair
+
+    pair = builtin_pair() if args.target is None else PairLocation(args.target.name, args.target, args.draft)
+    chosen = replace(pair, target_weights=args.target_weights, draft_weights=args.draft_weights)
+    return None if chosen == builtin_pair() else chosen
+
+
 def _options(args: argparse.Namespace) -> SuiteOptions:
     from chatapp.bench.suites import DEFAULT_WINDOWS, SuiteOptions
 
     return SuiteOptions(
-        location=PairLocation(args.target.name, args.target, args.draft) if args.target else None,
+        location=_location(args),
         device=args.device,
         threads=args.threads,
         kinds=tuple(args.kinds),

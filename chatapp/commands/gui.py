@@ -6,6 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
+from chatapp.domain.ports import WEIGHTS
+
 SIZE = re.compile(r"(\d{3,5})x(\d{3,5})")
 
 
@@ -16,12 +18,24 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def add_weights_arguments(parser: argparse._ActionsContainer) -> None:
+    """In which numbers the two models run; for every command that loads a pair."""
+    for side, note in (("target", "; an int8 target is another model than its checkpoint"), ("draft", "")):
+        parser.add_argument(
+            f"--{side}-weights",
+            choices=WEIGHTS,
+            default=WEIGHTS[0],
+            help=f"numbers that the {side} runs in (default: the checkpoint's own{note})",
+        )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the window."""
     parser.add_argument(
         "--target", type=Path, metavar="DIR", help="load this model instead of the built-in pair"
     )
     parser.add_argument("--draft", type=Path, metavar="DIR", help="the draft model that goes with --target")
+    add_weights_arguments(parser)
     parser.add_argument(
         "--theme", choices=("system", "light", "dark"), help="colours (default: as last time)"
     )
@@ -59,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         GuiOptions(
             target=args.target,
             draft=args.draft,
+            target_weights=args.target_weights,
+            draft_weights=args.draft_weights,
             theme=args.theme,
             prompt=args.prompt,
             replay=args.replay,

@@ -16,6 +16,10 @@ from chatapp.domain.record import Conversation
 from chatapp.domain.request import GenerationRequest
 
 
+WEIGHTS = ("auto", "int8")
+"""In which numbers a model can be asked to run."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairLocation:
     """Where a pair lives: two Hugging Face directories; `draft` None means target only.

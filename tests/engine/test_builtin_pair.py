@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -150,3 +151,14 @@ def test_edits_regenerations_and_branches_reuse_the_common_prefix(engine: Engine
         assert ids_of(events) == cold[name], name
         if name == "regeneration":
             assert prefill.positions == 1, "only the pending token is read again"
+
+
+def test_an_int8_target_is_exact_in_itself_and_says_what_it_is() -> None:
+    int8 = Engine(threads=1, device="cpu")
+    info = int8.load(replace(builtin_pair(), target_weights="int8"), lambda progress: None)
+    assert "int8" in info.environment.target.dtype
+    assert "int8" in info.environment.target.runs_on
+    for messages in PROMPTS[:6]:
+        off = GenerationRequest(messages, sampling=GREEDY, speculation=False)
+        plain = ids_of(reply(int8, off))
+        assert ids_of(reply(int8, off, Schedule(CHANGING))) == plain

@@ -10,8 +10,8 @@ import torch
 
 from chatapp.domain.events import ModelInfo, RunEvent, RunStarted
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
-from chatapp.engine.backends.cuda.launch import Launcher, PlainLauncher
 from chatapp.engine.backends.cuda.device import DeviceModel
+from chatapp.engine.backends.cuda.launch import Launcher, PlainLauncher
 from chatapp.engine.backends.decoder.rotary import RotaryPositions
 from chatapp.engine.backends.decoder.shape import DecoderShape
 from chatapp.engine.backends.decoder.weights import expected_shapes

@@ -150,6 +150,20 @@ def test_another_pair_is_chosen_by_two_directories(stage: Stage, tmp_path: Path)
     assert stage.window.header.pair_text == "large + small"
 
 
+def test_the_numbers_of_each_side_can_be_chosen(stage: Stage, tmp_path: Path) -> None:
+    for name in ("large", "small"):
+        (tmp_path / name).mkdir()
+    dialog = _pair_dialog(stage)
+    dialog.target.setText(str(tmp_path / "large"))
+    dialog.draft.setText(str(tmp_path / "small"))
+    dialog.draft_weights.setFocus()
+    stage.qtbot.keyClick(dialog.draft_weights, Qt.Key.Key_Down)
+    with stage.qtbot.waitSignal(stage.pairs.loaded):
+        stage.click(dialog.open_button)
+    loaded = stage.engine.loaded[-1]
+    assert (loaded.target_weights, loaded.draft_weights) == ("auto", "int8")
+
+
 def test_a_missing_directory_is_told_in_the_dialog(stage: Stage, tmp_path: Path) -> None:
     dialog = _pair_dialog(stage)
     stage.click(dialog.open_button)

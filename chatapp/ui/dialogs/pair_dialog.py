@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -16,13 +17,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from chatapp.domain.ports import PairInfo, PairLocation
+from chatapp.domain.ports import WEIGHTS, PairInfo, PairLocation
 from chatapp.ui.header_bar import model_lines
+from chatapp.ui.panels.sampling.choice_field import ChoiceBox
 from chatapp.ui.text_hygiene import readable
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, SPACE_6_PX
 from chatapp.ui.widgets.card import label
 
-MIN_WIDTH_PX = 560
+MIN_WIDTH_PX = 680
+WEIGHTS_WORDS = {"auto": "as stored", "int8": "int8"}
+TARGET_WEIGHTS_TIP = "as stored: the checkpoint's own numbers. int8: half the memory of bfloat16, and another model than the checkpoint"
+DRAFT_WEIGHTS_TIP = "as stored, or int8: faster. A draft's errors cost acceptance only, never the text"
 
 
 def pair_name(target: Path, draft: Path | None) -> str:
@@ -72,8 +77,12 @@ class PairDialog(QDialog):
         grid = QGridLayout()
         grid.setHorizontalSpacing(SPACE_2_PX)
         grid.setVerticalSpacing(SPACE_2_PX)
-        self.target = self._add_row(grid, 0, "Target", "the large model, whose text it is")
-        self.draft = self._add_row(grid, 1, "Draft", "the small model that proposes; empty: no speculation")
+        self.target, self.target_weights = self._add_row(
+            grid, 0, "Target", "the large model, whose text it is", TARGET_WEIGHTS_TIP
+        )
+        self.draft, self.draft_weights = self._add_row(
+            grid, 1, "Draft", "the small model that proposes; empty: no speculation", DRAFT_WEIGHTS_TIP
+        )
         rows.addLayout(grid)
         self._problem = label("", "error", wrap=True)
         rows.addWidget(self._problem)
@@ -84,7 +93,9 @@ class PairDialog(QDialog):
         rows.addLayout(self._make_buttons())
         self.target.setFocus()
 
-    def _add_row(self, grid: QGridLayout, row: int, name: str, hint: str) -> QLineEdit:
+    def _add_row(
+        self, grid: QGridLayout, row: int, name: str, hint: str, weights_tip: str
+    ) -> tuple[QLineEdit, ChoiceBox]:
         caption = label(name)
         edit = QLineEdit()
         edit.setPlaceholderText(hint)
@@ -97,14 +108,21 @@ class PairDialog(QDialog):
         browse.clicked.connect(lambda: self._browse(edit, f"{name} directory"))
         grid.addWidget(caption, row, 0)
         grid.addWidget(edit, row, 1)
+        weights = ChoiceBox()
+        for value in WEIGHTS:
+            weights.addItem(WEIGHTS_WORDS[value], value)
+        weights.setAccessibleName(f"Numbers that the {name.lower()} runs in")
+        weights.setToolTip(weights_tip)
         grid.addWidget(browse, row, 2)
-        return edit
+        grid.addWidget(weights, row, 3)
+        return edit, weights
 
     def _make_buttons(self) -> QHBoxLayout:
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE_2_PX)
         self.use_builtin = QPushButton("Use the built-in pair")
         self.use_builtin.setAutoDefault(False)
+        self.use_builtin.setToolTip("In the numbers that are chosen above")
         self.use_builtin.clicked.connect(lambda: self._finish(self._builtin))
         buttons.addWidget(self.use_builtin)
         buttons.addStretch(1)
@@ -158,5 +176,7 @@ class PairDialog(QDialog):
         return None
 
     def _finish(self, pair: PairLocation) -> None:
+        target, draft = self.target_weights.currentData(), self.draft_weights.currentData()
+        pair = replace(pair, target_weights=target, draft_weights=draft)
         self.accept()
         self.chosen.emit(pair)
