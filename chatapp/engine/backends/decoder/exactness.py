@@ -19,7 +19,8 @@ FEW_ROWS = 4
 WINDOWS = (2, 3, 4, 5, 7, 8, 12, 16)
 CLEARLY_FASTER = 0.93
 """Of the time of one row: what four must stay below for a single one to be computed as four."""
-DEPTHS = (1024, 4096)
+DEPTHS = (1024, 2048, 4096, 8192)
+"""Positions. Kernels cut long sums otherwise than short ones: at 4,096 a single row was another than one of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ NOT_EXACT = "rows not exact to the bit"
 
 def make_exact(model: DecoderModel, clock: Callable[[], int] = time.perf_counter_ns) -> str:
     """Fill passes up as far as exactness needs, or as single rows are faster for it; returns words for people (of the
-    first: the second is nobody's concern). The KV that this writes lies at positions that any use overwrites before it reads them."""
+    first: the second is nobody's concern). The KV that this writes lies at positions that any use overwrites before it
+    reads them."""
     for filling in FILLINGS:
         model.fill_up(filling.rows, constant=filling.constant)
         if rows_are_exact(model):
@@ -84,8 +86,8 @@ def _attention_is_exact(model: DecoderModel, depth: int) -> bool:
     """With KV that is made up, so that nothing has to be computed up to there."""
     attention, shape = model.attention, model.shape
     generator = torch.Generator().manual_seed(1)
-    size = (MOST_FILLED + FEW_ROWS, shape.heads, shape.head_dim)
-    queries = torch.randn(size, generator=generator).to(attention.dtype)
+    rows = min(model.prefill_rows, depth)
+    queries = torch.randn(rows, shape.heads, shape.head_dim, generator=generator).to(attention.dtype)
     # One head's are drawn and the others' are the same.
     length = -(-depth // KV_BLOCK) * KV_BLOCK
     keys, values = (
@@ -95,19 +97,21 @@ def _attention_is_exact(model: DecoderModel, depth: int) -> bool:
         .contiguous()
         for _ in range(2)
     )
-    start = max(0, depth - MOST_FILLED)
+    start = depth - rows
 
     def mixed(first: int, count: int) -> torch.Tensor:
         total = max(count, model.least_rows)
         part = queries[first : first + total]
-        part = torch.cat([part, queries[: total - len(part)]])
+        part = torch.cat([part, part[:1].expand(total - len(part), -1, -1)])
         return attention.mix(part, keys, values, attention.groups(start + first, count, total))[:count]
 
     with torch.inference_mode():
-        rows = depth - start
-        single = torch.cat([mixed(row, 1) for row in range(rows)])
-        widths = [model.least_rows] if model.constant_rows else [width for width in WINDOWS if width <= rows]
-        return all(torch.equal(mixed(0, min(width, rows)), single[: min(width, rows)]) for width in widths)
+        single = torch.cat([mixed(row, 1) for row in range(min(rows, MOST_FILLED))])
+        for width in (*WINDOWS, rows):
+            together = mixed(0, min(width, rows))[: len(single)]
+            if not torch.equal(together, single[: len(together)]):
+                return False
+    return True
 
 
 def _faster_as_four(model: DecoderModel, clock: Callable[[], int]) -> bool:
