@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -77,6 +78,7 @@ class PairDialog(QDialog):
         grid = QGridLayout()
         grid.setHorizontalSpacing(SPACE_2_PX)
         grid.setVerticalSpacing(SPACE_2_PX)
+        grid.setColumnStretch(1, 1)
         self.target, self.target_weights = self._add_row(
             grid, 0, "Target", "the large model, whose text it is", TARGET_WEIGHTS_TIP
         )
@@ -113,6 +115,8 @@ class PairDialog(QDialog):
             weights.addItem(WEIGHTS_WORDS[value], value)
         weights.setAccessibleName(f"Numbers that the {name.lower()} runs in")
         weights.setToolTip(weights_tip)
+        weights.setMinimumContentsLength(max(map(len, WEIGHTS_WORDS.values())))
+        weights.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         grid.addWidget(browse, row, 2)
         grid.addWidget(weights, row, 3)
         return edit, weights
