@@ -130,6 +130,34 @@ def test_a_larger_pass_never_seems_cheaper(passes: list[tuple[int, int]]) -> Non
         assert all(0 < low <= high for low, high in itertools.pairwise(curve))
 
 
+def test_a_size_that_was_late_once_is_not_given_up() -> None:
+    """Its first time was ten times too long, and that of a larger one: both stay worth a try."""
+    costs = Costs()
+    for _ in range(10):
+        for window in (1, 4):
+            costs.observe_pass(window, UNIT)
+    for window in (5, 10):
+        costs.observe_pass(window, 10 * UNIT)
+    assert max(costs.passes()[1 : MAX_WINDOW + 1]) < 1.5
+    for took in (10 * UNIT, UNIT, UNIT):
+        costs.observe_pass(5, took)
+    assert costs.passes()[5] / costs.passes()[1] == pytest.approx(1.0, abs=0.15)
+
+
+def test_a_size_that_was_timed_on_a_busy_machine_is_tried_again() -> None:
+    costs = Costs()
+    for window in (1, 1, 1, 4, 4, 4):
+        costs.observe_pass(window, UNIT)
+    for _ in range(3):
+        costs.observe_pass(5, 3 * UNIT)
+    assert costs.passes()[5] > 2.5
+    for _ in range(100):
+        costs.observe_pass(4, UNIT)
+    assert costs.passes()[5] < 1.2, "worth a try"
+    costs.observe_pass(5, 3 * UNIT)
+    assert costs.passes()[5] > 2.5, "no better than before: one try is enough"
+
+
 def test_a_slower_machine_scales_every_size() -> None:
     costs = Costs()
     for _ in range(20):
@@ -305,9 +333,9 @@ def test_two_rules_are_learnt_apart() -> None:
 
 def test_a_fresh_pair_measures_plain_steps_first() -> None:
     world = World(draft=0.1, curve=flat).text(0.9, 12)
-    assert world.windows[:2] == [1, 1]
+    assert world.windows[:3] == [1, 1, 1]
     assert world.reasons[0] == "measuring what a plain step costs"
-    assert max(world.windows[2:]) > 2
+    assert max(world.windows[3:]) > 2
 
 
 def test_the_choice_carries_the_estimates_in_their_units() -> None:

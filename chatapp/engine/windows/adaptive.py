@@ -26,7 +26,7 @@ from chatapp.engine.contracts import StepOutcome
 from chatapp.engine.windows.calibration import Calibration
 from chatapp.engine.windows.costs import Costs
 
-PLAIN_FIRST = 2
+PLAIN_FIRST = 3
 """Plain steps of a fresh pair: what a pass of one row costs is what everything is held against."""
 RATE_MEMORY = 0.92
 """What is left of tokens and time at each new step: λ is that of some 12 steps."""
@@ -138,7 +138,7 @@ class AdaptiveWindow:
         if most == 1:
             self._reason = "there is room for one token only"
             return 1
-        if self._costs.seen(1) < PLAIN_FIRST:
+        if self._costs.plain_passes < PLAIN_FIRST:
             self._reason = "measuring what a plain step costs"
             return 1
         belief = self._belief

@@ -17,6 +17,11 @@ PRIOR_DRAFT = 0.1
 """A drafted token of a source that was never timed, in plain steps."""
 CLIP = 0.5
 """The most by which one observation may differ, as a logarithm: a factor of 1.6."""
+TRUSTED = 3
+"""A size counts when it was timed so often, and until then by its quickest time: a late first pass must not scare off."""
+STALE, EVERY = 80, 32
+"""After so many passes a size that had none is worth one more try, since it may have been timed while the machine was busy;
+one size every so many passes."""
 SCALE_RATE, SHAPE_RATE, DRAFT_RATE = 0.12, 0.03, 0.06
 """What share of an error goes into the scale, into the size's own figure and into the source's, once seen often."""
 
@@ -27,6 +32,8 @@ class Costs:
     def __init__(self) -> None:
         self._scale = 0.0
         self._seen = [0] * (MAX_WINDOW + 1)
+        self._latest = [0] * (MAX_WINDOW + 1)
+        self._count = 0
         self._shape = [0.0] * (MAX_WINDOW + 1)
         self._drafts: dict[str, tuple[float, int]] = {}
         self._passes = [0.0] * (MAX_WINDOW + 2)
@@ -37,9 +44,10 @@ class Costs:
         """A pass has been seen."""
         return self._known
 
-    def seen(self, window: int) -> int:
-        """How many passes of this size were timed."""
-        return self._seen[window]
+    @property
+    def plain_passes(self) -> int:
+        """How many passes of one row were timed."""
+        return self._seen[1]
 
     def passes(self) -> list[float]:
         """`[k]`: a verify step of k rows without its drafts, relative to the scale; never falls with k. Entry 0 is unused."""
@@ -64,13 +72,18 @@ class Costs:
         if not seen:
             self._shape[window] = math.log(self._passes[window] or 1.0)
         error = took - self._scale - self._shape[window]
-        # Of a size that is new, the clip stays away: its first figures say more than any expectation.
-        clipped = max(-CLIP, min(CLIP, error)) if seen > 2 else error
-        own = max(SHAPE_RATE, 0.7 / (1 + seen))
-        shared = SCALE_RATE if seen > 2 else 0.0
-        self._scale += shared * clipped
-        self._shape[window] += own * (1.0 - shared) * clipped
+        if seen < TRUSTED:
+            if not seen or error < 0.0:
+                self._shape[window] += error
+        else:
+            clipped = max(-CLIP, min(CLIP, error))
+            self._scale += SCALE_RATE * clipped
+            self._shape[window] += max(SHAPE_RATE, 0.7 / (1 + seen)) * (1.0 - SCALE_RATE) * clipped
         self._seen[window] = seen + 1
+        self._count += 1
+        self._latest[window] = self._count
+        if self._count % EVERY == 0:
+            self._distrust_old(window)
         self._fit()
 
     def observe_drafts(self, counts: dict[str, int], duration_ns: int) -> None:
@@ -84,32 +97,32 @@ class Costs:
             rate = max(DRAFT_RATE, 1.0 / (1 + seen)) * share / total
             self._drafts[source] = (log_cost + rate * clipped, seen + 1)
 
+    def _distrust_old(self, window: int) -> None:
+        """The next size above what is used now: smaller ones are no more than it costs."""
+        for size in range(window + 1, MAX_WINDOW + 1):
+            if self._seen[size] >= TRUSTED and self._count - self._latest[size] >= STALE:
+                self._seen[size] = TRUSTED - 1
+                break
+
     def _fit(self) -> None:
         """A curve that never falls: neighbours that contradict each other are pooled (isotonic regression by pooling
-        adjacent violators), gaps are interpolated, and beyond the largest size seen it goes on by the prior slope."""
-        blocks: list[tuple[float, float, int]] = []  # value, weight, last size
-        for size, seen in enumerate(self._seen):
-            if not seen:
-                continue
-            value, weight = math.exp(self._shape[size]), float(min(seen, 30))
+        adjacent violators). Sizes that were not timed often enough cost what the next smaller one does and the prior slope,
+        never more than the next larger one: hope is what makes a size be tried, and then known."""
+        counts = self._seen
+        known = [size for size, seen in enumerate(counts) if seen >= TRUSTED]
+        known = known or [size for size, seen in enumerate(counts) if seen]
+        blocks: list[tuple[float, float, list[int]]] = []  # value, weight, sizes
+        for size in known:
+            value, weight, sizes = math.exp(self._shape[size]), float(min(counts[size], 30)), [size]
             while blocks and blocks[-1][0] >= value:
-                before, more, _ = blocks.pop()
+                before, more, others = blocks.pop()
                 value = (value * weight + before * more) / (weight + more)
-                weight += more
-            blocks.append((value, weight, size))
+                weight, sizes = weight + more, others + sizes
+            blocks.append((value, weight, sizes))
+        values = {size: value for value, _, sizes in blocks for size in sizes}
         fitted = self._passes
-        low, low_value = 0, blocks[0][0]
-        at = 0
-        for size, seen in enumerate(self._seen):
-            if not seen:
-                continue
-            while blocks[at][2] < size:
-                at += 1
-            value = blocks[at][0]
-            for between in range(low + 1, size):
-                part = (between - low) / (size - low) if low else 1.0
-                fitted[between] = min(low_value + (value - low_value) * part, value)
-            fitted[size] = value
-            low, low_value = size, value
-        for size in range(low + 1, MAX_WINDOW + 1):
-            fitted[size] = low_value + PRIOR_SLOPE * (size - low)
+        fitted[1] = values.get(1, blocks[0][0])
+        for size in range(2, MAX_WINDOW + 1):
+            fitted[size] = values.get(size, fitted[size - 1] + PRIOR_SLOPE)
+        for size in range(MAX_WINDOW - 1, 0, -1):
+            fitted[size] = min(fitted[size], fitted[size + 1])
