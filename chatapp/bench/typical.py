@@ -48,9 +48,7 @@ def stepped(reply: Reply, record: RunRecord) -> SteppedReply:
         )
         for step in record.steps[1:]
     )
-    return SteppedReply(
-        **{field.name: getattr(reply, field.name) for field in fields(reply)}, steps=steps
-    )
+    return SteppedReply(**{field.name: getattr(reply, field.name) for field in fields(reply)}, steps=steps)
 
 
 def steps_of(cell: Cell) -> list[StepCost]:
