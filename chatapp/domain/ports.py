@@ -15,7 +15,6 @@ from chatapp.domain.events import Environment, RunEvent
 from chatapp.domain.record import Conversation
 from chatapp.domain.request import GenerationRequest
 
-
 WEIGHTS = ("auto", "int8")
 """In which numbers a model can be asked to run."""
 
