@@ -15,7 +15,7 @@ from typing import Any
 from chatapp.bench.engines import SyntheticEngine, ids_of
 from chatapp.bench.measure import Cell, Reply, in_turn, reply_of, speed_up
 from chatapp.bench.suites import Bar, SuiteOptions, show_bars
-from chatapp.engine.backends.synthetic import SHAPES, set_compute_threads, write_random
+from chatapp.engine.backends.synthetic import set_compute_threads, shape_named, write_random
 from chatapp.engine.threads import default_threads
 
 SHORT, LONG = 400, 4_000
@@ -41,7 +41,7 @@ def measure_contexts(options: SuiteOptions, lengths: tuple[int, int]) -> dict[st
         target, draft = (
             write_random(
                 Path(folder) / role,
-                SHAPES[shape],
+                shape_named(shape),
                 "bfloat16",
                 tokenizer=options.pair.target,
                 context=lengths[1] + tokens + max(WINDOWS),

@@ -19,7 +19,7 @@ from chatapp.bench.measure import Cell, Reply, in_turn, reply_of, speed_up
 from chatapp.bench.suites import Bar, SuiteOptions, show_bars
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine.backends.hf_generate import TransformersPeer
-from chatapp.engine.backends.synthetic import SHAPES, set_compute_threads, write_random
+from chatapp.engine.backends.synthetic import set_compute_threads, shape_named, write_random
 
 TARGET, DRAFT = "110M", "5M"
 WINDOW = 8
@@ -39,7 +39,7 @@ def run_suite(options: SuiteOptions) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="chatapp-bench-") as folder:
         sides = [
             write_random(
-                Path(folder) / role, SHAPES[shape], "bfloat16", tokenizer=options.pair.target, seed=seed
+                Path(folder) / role, shape_named(shape), "bfloat16", tokenizer=options.pair.target, seed=seed
             )
             for seed, (role, shape) in enumerate((("target", shapes[0]), ("draft", shapes[-1])))
         ]

@@ -97,7 +97,7 @@ class GenerationRequest:
     `messages` is the whole conversation (system prompt first if there is one), the last message the user's. `window`
     is k at the start of the run; `speculation` False means k = 1 until it is switched on. `acceptor`, `drafter` and
     `policy` (which chooses each step's window, `window` being the most it may choose) are registry names; at temperature
-    0 the engine uses `greedy` whatever lossless `acceptor` says.
+    0 the engine uses `greedy` whatever `acceptor` says.
 
     Raises `EmptyPrompt` or `InvalidSetting` on construction.
     """

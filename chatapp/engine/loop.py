@@ -42,8 +42,18 @@ from chatapp.engine.step import Parts, Step, StepBudget, outcome_of
 
 __all__ = ["MODEL_FAILURES", "Parts", "SpeculativeRun", "Text"]
 
-MODEL_FAILURES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, OSError)
-"""What a model can die of (torch raises RuntimeError for out of memory too). In the draft it ends speculation, in the
+MODEL_FAILURES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    OSError,
+    AttributeError,
+    AssertionError,
+)
+"""What a model can die of, other people's code included (torch raises RuntimeError for out of memory too). In the draft it ends speculation, in the
 target the reply."""
 
 

@@ -106,6 +106,7 @@ class Engine:
         threads = self._threads or default_threads()
         torch.set_num_threads(threads)
         device = self._device or default_device()
+        require_device(device)
         # Whoever named a number of threads gets that number.
         governed = self._threads is None and device == "cpu"
         self._governor = ThreadGovernor(threads if governed else 1, torch.set_num_threads)
@@ -297,6 +298,14 @@ def trial_context(draft: CachedSequence | None, ends: frozenset[int], vocabulary
     acceptors = RunAcceptors(Streams(0), greedy=False)
     acceptors("rejection")
     return DraftingContext(draft, Processor(SamplingSettings()), acceptors.current, ends, vocabulary)
+
+
+def require_device(device: str) -> None:
+    """Raises `InvalidSetting` for a device that is not there."""
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidSetting("device", f"There is no device {device!r}; known are cpu and cuda.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidSetting("device", "torch finds no CUDA device on this machine.")
 
 
 def require_all_ids(prompt: Prompt, target: CausalModel, draft: CausalModel) -> None:

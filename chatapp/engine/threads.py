@@ -65,11 +65,26 @@ def ragged(passes: list[tuple[int, int]]) -> float:
 
 
 def default_threads() -> int:
-    """Physical cores less one, at least one: on a small machine a second busy thread makes the window stutter."""
+    """Physical cores less one, at least one: on a small machine a second busy thread makes the window stutter. A container
+    counts the processors of its quota."""
+    return max(1, min(physical_cores(), quota() or physical_cores()) - 1)
+
+
+def quota(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """Whole processors that a container may use; None where nothing says so."""
+    try:
+        most, period = file.read_text(encoding="ascii").split()
+        return None if most == "max" else max(1, int(most) // int(period))
+    except (OSError, ValueError, ArithmeticError):
+        return None
+
+
+def physical_cores() -> int:
+    """Cores that this process may run on, hyper-threads counted once."""
     try:
         cpus = os.sched_getaffinity(0)
     except AttributeError:  # not on Linux
-        return max(1, (os.cpu_count() or 2) // 2 - 1)
+        return max(1, (os.cpu_count() or 2) // 2)
     siblings = Path("/sys/devices/system/cpu")
     cores = set()
     for cpu in cpus:
@@ -77,4 +92,4 @@ def default_threads() -> int:
             cores.add((siblings / f"cpu{cpu}/topology/thread_siblings_list").read_text())
         except OSError:
             cores.add(str(cpu))
-    return max(1, len(cores) - 1)
+    return len(cores)

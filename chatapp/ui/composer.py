@@ -265,6 +265,8 @@ class Composer(QFrame, ThemedWidget):
     def set_auto(self, policy: tuple[str, str] | None) -> None:
         """Which window policy Auto stands for, as `(name, description)`; None where the engine offers none."""
         self.auto.setEnabled(policy is not None and self.window_slider.isEnabled())
+        if not self.window_slider.isEnabled():
+            return  # the tooltip already says why there is nothing to choose
         if policy is None:
             self.auto.setToolTip(NO_AUTO)
         else:

@@ -44,9 +44,24 @@ def test_an_unknown_suite_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "unknown suite 'speed'" in capsys.readouterr().err
 
 
-def test_an_unknown_shape_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--suite", "models", "--shape", "8T"]) == 1
+@pytest.mark.parametrize("suite", ["models", "rigged", "context"])
+def test_an_unknown_shape_is_named(capsys: pytest.CaptureFixture[str], suite: str) -> None:
+    assert main(["bench", "--suite", suite, "--shape", "8T"]) == 1
     assert "There is no shape '8T'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--kinds", "guide"], ["--suite", "shapes"], ["--suite", "adaptive"]])
+@pytest.mark.parametrize(("device", "words"), [("abacus", "There is no device"), ("cuda", "no CUDA device")])
+def test_a_device_that_is_not_there_is_said(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    device: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["bench", "--device", device, *options]) == 1
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

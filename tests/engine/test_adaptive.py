@@ -432,3 +432,15 @@ def test_the_policy_hears_of_every_change_of_rule() -> None:
         if isinstance(event, StepCommitted):
             control.acceptor = next(rules, "coupled")
     assert heard == ["rejection", "block", "rejection", "coupled"]
+
+
+@pytest.mark.parametrize("late", [1.0, 3.0, 8.0, 20.0])
+def test_a_late_first_pass_does_not_end_speculation(late: float) -> None:
+    """The very first pass of a fresh pair is often many times too slow: drafts must not seem as dear as it was."""
+    world = World(draft=0.06, curve=flat)
+    world.slow = late
+    world.text(1.0, 1)
+    world.slow = 1.0
+    world.text(1.0, 30)
+    assert max(world.windows[4:12]) > 4
+    assert world.windows[-1] == MAX_WINDOW

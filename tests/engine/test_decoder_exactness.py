@@ -226,3 +226,33 @@ def test_a_row_sees_what_stands_before_it(dtype: torch.dtype) -> None:
             expected = torch.tensor([(start + row) / 2 for row in range(count)])[:, None].expand(-1, 4)
             assert mixed.shape == (total, 4)
             assert torch.allclose(mixed[:count].float(), expected, rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize(("numbers", "kv_heads"), [(n, kv) for n in NUMBERS for kv in (4, 2, 1)])
+def test_a_pass_of_any_width_leaves_the_same_bits(numbers: str, kv_heads: int) -> None:
+    """Rests of a prefill too: torch's fused kernel sums the last rows behind its 32nd query in another order."""
+    model = exact(numbers, kv_heads)
+    assert model.exact_rows
+    single = one_by_one(numbers, kv_heads)
+    for start in (0, 96, 120):
+        model.forward(IDS[: max(start, 1)], 0, 1)
+        for width in range(1, 65):
+            together = model.forward(IDS[start : start + width], start, width)
+            assert torch.equal(together, single[start : start + width]), (start, width)
+
+
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_a_pass_that_failed_leaves_nothing_behind(numbers: str) -> None:
+    """0 × NaN is NaN behind a mask too: what a failed reply left must not reach the next one."""
+    model = build(numbers, 2)
+    clean = model.forward(IDS[:20], 0, 20)
+    embedding = model._embedding
+    kept = embedding[IDS[5]].clone()
+    embedding[IDS[5]] = float("nan")
+    try:
+        failed = not bool(torch.isfinite(model.forward(IDS[:40], 0, 1)).all())
+    except RuntimeError:  # int8 products refuse what is not a number
+        failed = True
+    assert failed
+    embedding[IDS[5]] = kept
+    assert torch.equal(model.forward(IDS[:20], 0, 20), clean)

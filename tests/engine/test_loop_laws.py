@@ -274,6 +274,8 @@ def test_a_consumer_may_leave_after_every_event(k: int) -> None:
 
 ERRORS = [
     RuntimeError("out of memory"),
+    AttributeError("somebody's own code"),
+    AssertionError("somebody's own check"),
     ValueError("bad value"),
     IndexError("index out of range"),
     KeyError("gone"),

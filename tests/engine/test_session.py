@@ -383,3 +383,14 @@ def test_stop_strings_in_a_real_tokenizers_text(saved: Path) -> None:
     stopped = reply(engine, ask("Hello", stop=(stop,)))
     assert end_of(stopped).reason is EndReason.STOP_STRING
     assert end_of(stopped).visible_chars == text.index(stop)
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("abacus", "known are cpu and cuda"), ("cuda", "no CUDA device")]
+)
+def test_a_device_that_is_not_there_is_said_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, device: str, words: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InvalidSetting, match=words):
+        Engine(device=device).load(PairLocation("nowhere", Path("nowhere"), None), lambda _: None)

@@ -17,7 +17,14 @@ from chatapp.engine.bandwidth import (
     measure_bandwidth,
 )
 from chatapp.engine.contracts import StepOutcome
-from chatapp.engine.threads import WATCHED_STEPS, ThreadGovernor, ragged
+from chatapp.engine.threads import (
+    WATCHED_STEPS,
+    ThreadGovernor,
+    default_threads,
+    physical_cores,
+    quota,
+    ragged,
+)
 from tests.helpers.engine import finished, toy_rig
 
 STEADY = [(5, 10_000_000 + 100_000 * (index % 7)) for index in range(WATCHED_STEPS)]
@@ -86,3 +93,18 @@ def test_the_largest_cache(tmp_path: Path, sizes: list[str], expected: int) -> N
         (tmp_path / f"index{index}").mkdir()
         (tmp_path / f"index{index}" / "size").write_text(size + "\n")
     assert largest_cache_bytes(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("200000 100000", 2), ("max 100000", None), ("50000 100000", 1), ("odd", None), ("1 0", None)],
+)
+def test_the_quota_of_a_container(tmp_path: Path, text: str, expected: int | None) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(text + "\n")
+    assert quota(file) == expected
+    assert quota(tmp_path / "nothing") is None
+
+
+def test_the_default_leaves_a_core_to_the_window() -> None:
+    assert 1 <= default_threads() <= max(1, physical_cores() - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,21 @@ def test_a_file_of_the_first_version_is_still_valid_and_opens() -> None:
     assert opened.turns[0].record.text == demo_conversation().turns[0].record.text
     again = JsonExporter().render(opened)
     VALIDATOR.validate(json.loads(again))
+    for exporter in builtin_exporters():
+        assert exporter.render(opened)
+
+
+def test_a_file_that_the_first_version_wrote_opens() -> None:
+    """The file is a real one, written by that version's own code after two replies of the built-in pair."""
+    content = (Path(__file__).parent / "first-version.json").read_bytes()
+    VALIDATOR.validate(json.loads(content))
+    opened = parse_document(content, "first-version.json")
+    assert [turn.record.token_count for turn in opened.turns] == [24, 24]
+    assert opened.turns[0].record.text.startswith("Press Ctrl+N for a new chat.")
+    for turn in opened.turns:
+        assert turn.record.started is not None
+        assert (turn.record.started.drafter, turn.record.started.request.policy) == ("", "fixed")
+        assert all(step.choice is None for step in turn.record.steps)
     for exporter in builtin_exporters():
         assert exporter.render(opened)
 

@@ -105,7 +105,7 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
         )
     shape = read_shape(checkpoint.directory, checkpoint.config)
     if not is_target and shape.plain and parameters(shape) <= LARGEST_PARAMETERS:
-        return _load_tiny(checkpoint, shape)
+        return _load_tiny(checkpoint, shape, asked_int8=int8)
     numbers = cpu_numbers(checkpoint.dtype())
     weights = _checked_weights(checkpoint, shape, numbers.dtype)
 
@@ -122,9 +122,11 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
     return model
 
 
-def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape) -> TinyDraft:
+def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape, *, asked_int8: bool) -> TinyDraft:
     """Whatever numbers were asked for: float32 is the fastest for the smallest drafts."""
     words = "fast path for the smallest drafts, float32, numpy products"
+    if asked_int8:
+        words += ", in place of the int8 that was asked for: faster at this size"
     weights = _checked_weights(checkpoint, shape, torch.float32)
     return TinyDraft(shape, weights, _info(checkpoint, shape, "float32", words))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from chatapp.domain.errors import InvalidSetting
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.contracts import CausalModel
@@ -48,6 +49,13 @@ SHAPES = {
     "30M": RandomShape(layers=10, hidden=384, heads=6, inner=1024),
     "110M": RandomShape(layers=12, hidden=768, heads=12, inner=2048),
 }
+
+
+def shape_named(name: str) -> RandomShape:
+    """Raises `InvalidSetting` for a shape that does not exist."""
+    if name not in SHAPES:
+        raise InvalidSetting("shape", f"There is no shape {name!r}; known are {', '.join(SHAPES)}.")
+    return SHAPES[name]
 
 
 def write_random(

@@ -184,6 +184,8 @@ class AdaptiveWindow:
 
     def _rest(self) -> int:
         """Plain steps before the next try: so many that it costs little of them, and more after each that failed."""
+        if not self._costs.timed(self._source):
+            return SHORTEST_REST  # what drafting costs is a guess yet
         passes = self._costs.passes()
         extra = (passes[2] - passes[1] + 2.0 * self._costs.draft(self._source)) / passes[1]
         enough = extra / PROBE_SHARE
@@ -210,10 +212,8 @@ class AdaptiveWindow:
         return False
 
     def _stop(self, drafted: int, kept: float, needed: float) -> None:
-        self._reason = (
-            f"stopped at {drafted}: draft {drafted + 1} would be kept with {kept:.2f}, "
-            f"it must reach {min(needed, 9.99):.2f} to pay"
-        )
+        wanted = "which cannot pay" if needed > 1.0 else f"it must reach {needed:.2f} to pay"
+        self._reason = f"stopped at {drafted}: draft {drafted + 1} would be kept with {kept:.2f}, {wanted}"
 
     def choice(self) -> WindowChoice:
         costs = self._costs

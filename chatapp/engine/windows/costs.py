@@ -53,6 +53,10 @@ class Costs:
         """`[k]`: a verify step of k rows without its drafts, relative to the scale; never falls with k. Entry 0 is unused."""
         return self._passes
 
+    def timed(self, source: str) -> bool:
+        """A draft of this source has been timed."""
+        return source in self._drafts
+
     def draft(self, source: str) -> float:
         """One token of this source, relative to the scale."""
         known = self._drafts.get(source)
@@ -74,7 +78,11 @@ class Costs:
         error = took - self._scale - self._shape[window]
         if seen < TRUSTED:
             if not seen or error < 0.0:
-                self._shape[window] += error
+                if window == 1 and self._count == seen:
+                    # Plain passes alone so far are the scale: a late first one must not make drafts seem dear.
+                    self._scale += error
+                else:
+                    self._shape[window] += error
         else:
             clipped = max(-CLIP, min(CLIP, error))
             self._scale += SCALE_RATE * clipped

@@ -28,7 +28,10 @@ from chatapp.ui.widgets.card import label
 MIN_WIDTH_PX = 680
 WEIGHTS_WORDS = {"auto": "as stored", "int8": "int8"}
 TARGET_WEIGHTS_TIP = "as stored: the checkpoint's own numbers. int8: half the memory of bfloat16, and another model than the checkpoint"
-DRAFT_WEIGHTS_TIP = "as stored, or int8: faster. A draft's errors cost acceptance only, never the text"
+DRAFT_WEIGHTS_TIP = (
+    "as stored, or int8: faster, but for drafts of a few million parameters and less, which stay in float32. "
+    "A draft's errors cost acceptance only, never the text"
+)
 
 
 def pair_name(target: Path, draft: Path | None) -> str:
@@ -83,9 +86,16 @@ class PairDialog(QDialog):
             grid, 0, "Target", "the large model, whose text it is", TARGET_WEIGHTS_TIP
         )
         self.draft, self.draft_weights = self._add_row(
-            grid, 1, "Draft", "the small model that proposes; empty: no speculation", DRAFT_WEIGHTS_TIP
+            grid, 1, "Draft", "the small model that proposes; empty: n-gram look-up", DRAFT_WEIGHTS_TIP
         )
         rows.addLayout(grid)
+        if in_use is not None:
+            now = in_use.location
+            for box, value in (
+                (self.target_weights, now.target_weights),
+                (self.draft_weights, now.draft_weights),
+            ):
+                box.setCurrentIndex(max(box.findData(value), 0))
         self._problem = label("", "error", wrap=True)
         rows.addWidget(self._problem)
         self._facts = label("\n".join(_facts(in_use)), "caption", wrap=True)

@@ -20,6 +20,10 @@ MOST_FILLED = 16
 """The most rows that `least_rows` may be."""
 
 
+FUSED_QUERIES = 32
+"""Rows of queries per key head that torch's fused kernel takes at a time on processors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Rows `first` … `stop` of a pass, which end in one block: computed with their neighbours `low` … `high` over `length`
@@ -68,6 +72,11 @@ class KeyValueCache:
             self.layers[index] = self._layer(both)
         self._length = length
 
+    def clear(self) -> None:
+        """Forget all. What a failed pass left would reach other replies: 0 × NaN is NaN, behind a mask too."""
+        self._length = 0
+        self.layers = [self._layer(layer.both[:, :0]) for layer in self.layers]
+
     def _layer(self, both: torch.Tensor) -> LayerCache:
         return LayerCache(both, both[: self._kv_heads], both[self._kv_heads :])
 
@@ -87,13 +96,15 @@ class Attention:
         self._last_block = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, float("-inf"))
 
     def groups(self, start: int, count: int, total: int) -> list[Group]:
-        """The first `count` of `total` rows by block; row 0 is position `start`. Masks are `[rows · shared_by, length]` in
+        """The first `count` of `total` rows by block, in float32 at most a fused product's; row 0 is position `start`. Masks are `[rows · shared_by, length]` in
         float32 and `[KV_BLOCK, rows · shared_by]` in bfloat16, which masks nothing but the last block."""
         groups = []
+        # torch's fused kernel takes so many queries at a time, and sums a short rest of more than that in another order.
+        most = total if self.dtype == torch.bfloat16 else max(1, FUSED_QUERIES // self._shared_by)
         first = 0
         while first < count:
             length = (start + first) // KV_BLOCK * KV_BLOCK + KV_BLOCK
-            stop = min(count, length - start)
+            stop = min(count, length - start, first + most)
             high = min(max(stop, first + self.least_rows), total)
             low = max(min(first, high - self.least_rows), 0)
             offset = start + low - (length - KV_BLOCK) + MOST_FILLED

@@ -94,6 +94,8 @@ class DecoderModel:
         if start + count > self.context_limit:
             raise ValueError(f"position {start + count} is past the context of {self.context_limit}")
         with torch.inference_mode():
+            if start == 0:
+                self._cache.clear()
             if not self.constant_rows or count <= self.least_rows:
                 return self._pass(ids, start, rows)
             parts = []

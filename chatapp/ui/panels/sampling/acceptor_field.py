@@ -14,7 +14,7 @@ from chatapp.ui.widgets.card import label
 
 LOSSLESS = "✓ lossless: the text follows the target's distribution exactly"
 LOSSY = "≈ lossy: the text may differ from what the target alone would write"
-GREEDY = "At temperature 0 the reply is greedy, whatever lossless rule is chosen here."
+GREEDY = "At temperature 0 the reply is greedy, whatever rule is chosen here."
 
 
 class AcceptorField(QWidget):
