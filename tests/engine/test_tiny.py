@@ -11,6 +11,7 @@ import torch
 
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import read_checkpoint
+from chatapp.engine.backends.loading import load_model
 from chatapp.engine.backends.tiny import TinyDraft
 from tests.helpers import checkpoints
 
@@ -112,3 +113,23 @@ def test_the_context_has_an_end_and_traffic_grows_with_it(both: tuple[TinyDraft,
         model.forward([1, 2], limit - 1, 1)
     assert model.traffic(1, 0) > 4 * 32 * checkpoints.VOCABULARY
     assert model.traffic(1, 200) > model.traffic(1, 100)
+
+
+@pytest.mark.parametrize("weights", ["auto", "int8"])
+def test_a_large_head_is_read_in_fewer_bytes(tmp_path: Path, weights: str) -> None:
+    """The head is then most of what a draft step reads; the layers stay in float32."""
+    config = checkpoints.llama_config(vocab_size=40_000)
+    checkpoints.save(tmp_path / "large", config)
+    with torch.inference_mode():
+        logits = checkpoints.reference(config)(torch.tensor([IDS])).logits[0]
+    model = load_model(read_checkpoint(tmp_path / "large"), "cpu", role="draft", weights=weights)
+    assert isinstance(model, TinyDraft)
+    assert ("the head in int8" if weights == "int8" else "the head in float32") in model.info.runs_on
+    head_bytes = 40_000 * config.hidden_size * (1 if weights == "int8" else 4)
+    assert head_bytes < model.traffic(1, 0) < 1.2 * head_bytes + 4e5
+    ours = torch.cat(
+        [model.forward(IDS[:64], 0, 64), *(model.forward([IDS[at]], at, 1) for at in range(64, 80))]
+    )
+    error = float((ours - logits[:80]).abs().max())
+    assert error <= (0.05 * float(logits.abs().max()) if weights == "int8" else 1e-4)
+    assert float((ours.argmax(-1) == logits[:80].argmax(-1)).float().mean()) > 0.9

@@ -22,7 +22,7 @@ from chatapp.engine.backends.decoder.linears import (
 )
 from chatapp.engine.backends.decoder.shape import DecoderShape, obstacle, read_shape
 from chatapp.engine.backends.decoder.weights import check_weights, expected_shapes, parameters
-from chatapp.engine.backends.tiny import LARGEST_PARAMETERS, TinyDraft
+from chatapp.engine.backends.tiny import LARGEST_HEAD, LARGEST_LAYERS, TinyDraft
 from chatapp.engine.contracts import CausalModel
 
 WEIGHTS = ("auto", "int8")
@@ -104,8 +104,8 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
             remedy="Choose the checkpoint's own weights instead of int8.",
         )
     shape = read_shape(checkpoint.directory, checkpoint.config)
-    if not is_target and shape.plain and parameters(shape) <= LARGEST_PARAMETERS:
-        return _load_tiny(checkpoint, shape, asked_int8=int8)
+    if not is_target and shape.plain and layer_parameters(shape) <= LARGEST_LAYERS:
+        return _load_tiny(checkpoint, shape, int8=int8)
     numbers = cpu_numbers(checkpoint.dtype())
     weights = _checked_weights(checkpoint, shape, numbers.dtype)
 
@@ -122,13 +122,24 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
     return model
 
 
-def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape, *, asked_int8: bool) -> TinyDraft:
-    """Whatever numbers were asked for: float32 is the fastest for the smallest drafts."""
-    words = "fast path for the smallest drafts, float32, numpy products"
-    if asked_int8:
-        words += ", in place of the int8 that was asked for: faster at this size"
+def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape, *, int8: bool) -> TinyDraft:
+    """Layers in float32 whatever was asked for: that is the fastest for the smallest. A large head, which then is most of
+    what is read, in int8 if asked and else in the checkpoint's own numbers."""
     weights = _checked_weights(checkpoint, shape, torch.float32)
-    return TinyDraft(shape, weights, _info(checkpoint, shape, "float32", words))
+    words = "fast path for the smallest drafts, float32, numpy products"
+    if shape.hidden * shape.vocabulary <= LARGEST_HEAD:
+        words += ", in place of the int8 that was asked for: faster at this size" if int8 else ""
+        return TinyDraft(shape, weights, _info(checkpoint, shape, "float32", words))
+    own = cpu_numbers(checkpoint.dtype())
+    matrix = weights["embed_tokens.weight" if shape.tied else "lm_head.weight"].to(own.dtype)
+    head = draft_linear(matrix, None, int8=int8)
+    info = _info(checkpoint, shape, "float32", f"{words}, the head in {'int8' if int8 else own.words}")
+    return TinyDraft(shape, weights, info, product=head.product, product_bytes=head.bytes_read)
+
+
+def layer_parameters(shape: DecoderShape) -> int:
+    """Without embedding, head and final norm."""
+    return parameters(shape) - shape.hidden * (1 + shape.vocabulary * (1 if shape.tied else 2))
 
 
 def _checked_weights(

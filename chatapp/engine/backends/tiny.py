@@ -10,7 +10,7 @@ The matrix products run in numpy's BLAS; `chatapp.__main__` keeps that to one th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,8 +21,11 @@ import torch
 from chatapp.domain.events import ModelInfo
 
 Matrix = npt.NDArray[np.float32]
-LARGEST_PARAMETERS = 2_000_000
-"""Above it the weights leave the second-level cache, and oneDNN or int8 kernels are as fast."""
+LARGEST_LAYERS = 2_000_000
+"""Parameters of all layers, without embedding and head. Above it they leave the second-level cache, and oneDNN or int8
+kernels are as fast."""
+LARGEST_HEAD = 1_000_000
+"""Parameters of a head that numpy reads as fast as any kernel; a larger one is better read in fewer bytes."""
 
 
 class TinyShape(Protocol):
@@ -69,22 +72,32 @@ class TinyDraft:
 
     prefill_rows = 64
 
-    def __init__(self, shape: TinyShape, weights: Mapping[str, torch.Tensor], info: ModelInfo) -> None:
+    def __init__(
+        self,
+        shape: TinyShape,
+        weights: Mapping[str, torch.Tensor],
+        info: ModelInfo,
+        *,
+        product: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        product_bytes: int = 0,
+    ) -> None:
+        """`product` multiplies with the head in torch (`[rows, hidden]` to `[rows, V]`), reading `product_bytes`; None
+        leaves that to numpy."""
         self.info = info
         self.vocabulary = shape.vocabulary
         self.context_limit = shape.context_limit
         self._shape = shape
         self._scale = np.float32(shape.head_dim**-0.5)
         self._embedding = _numpy(weights["embed_tokens.weight"])
+        self._gain = _numpy(weights["norm.weight"])
+        self._product = product
         head = weights.get("lm_head.weight", weights["embed_tokens.weight"])
-        self._head = np.ascontiguousarray((_numpy(head) * _numpy(weights["norm.weight"])).T)
+        self._head = np.ascontiguousarray(_numpy(head).T) if product is None else None
         self._layers = [self._layer(weights, f"layers.{index}.") for index in range(shape.layers)]
         self._rotary = _rotary(shape)
-        matrices = [
-            self._head,
-            *(m for one in self._layers for m in (one.qkv, one.out, one.gate_up, one.down)),
-        ]
-        self._weight_bytes = sum(matrix.nbytes for matrix in matrices)
+        matrices = [m for one in self._layers for m in (one.qkv, one.out, one.gate_up, one.down)]
+        head_bytes = product_bytes if self._head is None else self._head.nbytes
+        self._weight_bytes = head_bytes + sum(matrix.nbytes for matrix in matrices)
 
     def _layer(self, weights: Mapping[str, torch.Tensor], prefix: str) -> _Layer:
         shape = self._shape
@@ -114,12 +127,15 @@ class TinyDraft:
         """See `contracts.CausalModel`."""
         if start + len(ids) > self.context_limit:
             raise ValueError(f"position {start + len(ids)} is past the context of {self.context_limit}")
-        if len(ids) == 1:
-            return torch.from_numpy(self._one(ids[0], start))
-        return torch.from_numpy(self._many(list(ids), start, rows))
+        last = self._one(ids[0], start) if len(ids) == 1 else self._many(list(ids), start, rows)
+        if self._head is not None:
+            return torch.from_numpy(last @ self._head)
+        assert self._product is not None
+        with torch.inference_mode():
+            return self._product(torch.from_numpy(last)).float()
 
     def _one(self, token: int, at: int) -> Matrix:
-        """`[1, V]`. One row needs no mask and no axis for it; a norm is one factor of the product behind it."""
+        """`[1, hidden]`, ready for the head. One row needs no mask and no axis for it; a norm is one factor of the product behind it."""
         shape = self._shape
         heads, kv_heads, size = shape.heads, shape.kv_heads, shape.head_dim
         turned, end = heads + kv_heads, at + 1
@@ -140,15 +156,15 @@ class TinyDraft:
             gate_up = x @ layer.gate_up
             gate_up *= self._factor(x)
             x = x + _gated(gate_up, shape.intermediate) @ layer.down
-        logits: Matrix = x @ self._head
-        logits *= self._factor(x)
-        return logits.reshape(1, -1)
+        result: Matrix = x * self._factor(x)
+        result *= self._gain
+        return result.reshape(1, -1)
 
     def _factor(self, x: Matrix) -> np.float32:
         return np.float32(1.0 / math.sqrt(float(x.dot(x)) / self._shape.hidden + self._shape.norm_eps))
 
     def _many(self, ids: list[int], start: int, rows: int) -> Matrix:
-        """`[rows, V]`: prefill chunks, and the two ids after a window that was accepted whole."""
+        """`[rows, hidden]`, ready for the head: prefill chunks, and the two ids after a window that was accepted whole."""
         shape = self._shape
         heads, kv_heads, size, count = shape.heads, shape.kv_heads, shape.head_dim, len(ids)
         turned, end = heads + kv_heads, start + count
@@ -169,7 +185,8 @@ class TinyDraft:
             mixed = np.matmul(_softmax(weights, self._scale), layer.values[:, None, :end])
             x = x + mixed.transpose(2, 0, 1, 3).reshape(count, heads * size) @ layer.out
             x = x + _gated(self._normed(x) @ layer.gate_up, shape.intermediate) @ layer.down
-        result: Matrix = self._normed(x[count - rows :]) @ self._head
+        result = self._normed(x[count - rows :])
+        result *= self._gain
         return result
 
     def _normed(self, x: Matrix) -> Matrix:
