@@ -110,7 +110,8 @@ class Attention:
             offset = start + low - (length - KV_BLOCK) + MOST_FILLED
             last = self._last_block[offset * self._shared_by : (offset + high - low) * self._shared_by]
             if self.dtype == torch.bfloat16:
-                mask = last.t()
+                # In one piece: it is added in every layer, and a turned one takes six times as long.
+                mask = last.t().contiguous()
             else:
                 mask = F.pad(last, (length - KV_BLOCK, 0))
             groups.append(Group(first, stop, low, high, length, mask))
