@@ -26,9 +26,8 @@ PROMPT = list(range(10, 40))
 @pytest.fixture(autouse=True)
 def tiny_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known by the names of the real ones, so that the suites themselves are run as they are."""
-    for module in (synthetic, models, rigged):
-        monkeypatch.setitem(module.SHAPES, "110M", TINY)
-        monkeypatch.setitem(module.SHAPES, "5M", replace(TINY, layers=1))
+    monkeypatch.setitem(synthetic.SHAPES, "110M", TINY)
+    monkeypatch.setitem(synthetic.SHAPES, "5M", replace(TINY, layers=1))
 
 
 def pair(folder: Path) -> tuple[Path, Path]:
