@@ -6,6 +6,7 @@ Nothing here is ever registered; a run with one of these is not lossless, whatev
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,11 +67,12 @@ class DropsDoubtfulSamples(ModelDrafter):
         return Proposal(whole.ids[:end], whole.rows[:end], whole.sources[:end], whole.confidences[:end])
 
 
-class _FaultyResidual(RejectionAcceptor):
+class _FaultyResidual(RejectionAcceptor, ABC):
     """Tests as it should; what it draws after a rejection is up to the faults below."""
 
+    @abstractmethod
     def correction(self, target: Row, proposal: Proposal, index: int) -> int:
-        raise NotImplementedError
+        """The token in place of draft `index`."""
 
     def verify(self, proposal: Proposal, target_rows: TargetRows, position: int) -> Verdict:
         for index, (token, draft) in enumerate(zip(proposal.ids, proposal.rows, strict=True)):

@@ -156,19 +156,14 @@ def show_bars(bars: list[Bar]) -> list[dict[str, Any]]:
     return [bar.as_json() for bar in bars]
 
 
-def require_device(device: str | None) -> None:
-    """Raises `InvalidSetting` for a device that is not there; said before anything is loaded."""
-    from chatapp.engine.session import require_device as require
-
-    if device is not None:
-        require(device)
-
-
 def run_suites(
     names: list[str], options: SuiteOptions, suites: Mapping[str, Suite] = SUITES
 ) -> dict[str, dict[str, Any]]:
     """One after the other, each with what the rest of the machine did meanwhile. Raises `ChatappError`."""
-    require_device(options.device)
+    if options.device is not None:  # said before anything is loaded
+        from chatapp.engine.session import require_device
+
+        require_device(options.device)
     results: dict[str, dict[str, Any]] = {}
     for name in names:
         print(f"{'' if not results else chr(10)}== {name}: {suites[name].summary}", flush=True)

@@ -53,8 +53,8 @@ MODEL_FAILURES = (
     AttributeError,
     AssertionError,
 )
-"""What a model can die of, other people's code included (torch raises RuntimeError for out of memory too). In the draft it ends speculation, in the
-target the reply."""
+"""What a model can die of, other people's code included (torch raises RuntimeError for out of memory too). In the draft it
+ends speculation, in the target the reply."""
 
 
 class SpeculativeRun:

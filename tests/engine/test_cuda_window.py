@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from chatapp.bench.chi_square import chi_square_p
 from chatapp.domain.events import EndReason, Notice, RunEvent
 from chatapp.domain.request import SamplingSettings
 from chatapp.domain.tokens import DraftOutcome
@@ -20,7 +21,7 @@ from chatapp.engine.control import RunControl
 from chatapp.engine.randomness import Streams
 from chatapp.engine.sampling import Processor
 from tests.helpers.device import PROMPT, DevicePair, device_model, tiny_pair, tiny_shape
-from tests.helpers.engine import check_step, chi_square_p, end_of, ids_of, steps_of
+from tests.helpers.engine import check_step, end_of, ids_of, steps_of
 
 GREEDY = SamplingSettings(temperature=0.0, max_tokens=60)
 WARM = SamplingSettings(temperature=0.9, top_p=1.0, max_tokens=60, seed=11)

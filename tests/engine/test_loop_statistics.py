@@ -16,6 +16,7 @@ from functools import partial
 import pytest
 import torch
 
+from chatapp.bench.chi_square import chi_square_p
 from chatapp.bench.controls import CONTROLS, Control
 from chatapp.domain.events import StepCommitted
 from chatapp.domain.request import MAX_WINDOW, SamplingSettings
@@ -32,7 +33,6 @@ from tests.helpers.engine import (
     DrafterFactory,
     Rig,
     Schedule,
-    chi_square_p,
     ids_of,
     toy_rig,
 )

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import RepetitionPenaltyLogitsProcessor
 
+from chatapp.bench.chi_square import chi_square_p
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine.backends.toy import ToyModel
 from chatapp.engine.penalties import Penalties
 from chatapp.engine.sampling import Processor
-from tests.helpers.engine import GREEDY, NEUTRAL, PROMPT, chi_square_p, finished, ids_of, steps_of, toy_rig
+from tests.helpers.engine import GREEDY, NEUTRAL, PROMPT, finished, ids_of, steps_of, toy_rig
 from tests.helpers.rows import dense
 
 SIZE = 12

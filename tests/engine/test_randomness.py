@@ -15,9 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatapp.bench.chi_square import chi_square_p
 from chatapp.engine.distribution import Floats, Row
 from chatapp.engine.randomness import Streams
-from tests.helpers.engine import chi_square_p
 
 CHANCE = 1e-4
 FAR = 4.5

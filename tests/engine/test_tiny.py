@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import read_checkpoint
+from chatapp.engine.backends.decoder.shape import read_shape
 from chatapp.engine.backends.loading import load_model
 from chatapp.engine.backends.tiny import TinyDraft
 from tests.helpers import checkpoints
@@ -26,38 +26,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 IDS = [(index * index * 7 + index * 3) % checkpoints.VOCABULARY for index in range(120)]
 
 
-@dataclass(frozen=True)
-class Shape:
-    vocabulary: int
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    context_limit: int
-    rope_theta: float
-    norm_eps: float
-
-
-def tiny(directory: Path, config: Any) -> TinyDraft:
-    heads = config.num_attention_heads
-    theta = config.rope_parameters["rope_theta"]
-    shape = Shape(
-        config.vocab_size,
-        config.hidden_size,
-        config.num_hidden_layers,
-        heads,
-        config.num_key_value_heads,
-        config.head_dim or config.hidden_size // heads,
-        config.intermediate_size,
-        config.max_position_embeddings,
-        theta,
-        config.rms_norm_eps,
-    )
-    weights = read_checkpoint(directory).load_weights(torch.float32)
+def tiny(directory: Path) -> TinyDraft:
+    checkpoint = read_checkpoint(directory)
+    weights = checkpoint.load_weights(torch.float32)
     named = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    return TinyDraft(shape, named, ModelInfo("tiny", "LlamaForCausalLM", 0, "float32", ""))
+    info = ModelInfo("tiny", "LlamaForCausalLM", 0, "float32", "")
+    return TinyDraft(read_shape(directory, checkpoint.config), named, info)
 
 
 @pytest.fixture(params=SHAPES, scope="module")
@@ -68,7 +42,7 @@ def both(
     directory = checkpoints.save(tmp_path_factory.mktemp("tiny"), config)
     with torch.inference_mode():
         logits = checkpoints.reference(config)(torch.tensor([IDS])).logits[0]
-    return tiny(directory, config), logits
+    return tiny(directory), logits
 
 
 def close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:

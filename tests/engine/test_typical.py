@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from chatapp.bench.chi_square import chi_square_p
 from chatapp.engine.acceptors.rejection import RejectionAcceptor
 from chatapp.engine.acceptors.typical import EPSILON, TypicalAcceptor, threshold
 from chatapp.engine.contracts import Acceptor, Proposal
 from chatapp.engine.distribution import Row
 from chatapp.engine.randomness import Streams
 from chatapp.engine.registry import ACCEPTORS
-from tests.helpers.engine import chi_square_p
 from tests.helpers.enumeration import Enumeration, Ids, finals, scripted_rule, table
 from tests.helpers.rows import row_of
 

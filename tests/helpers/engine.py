@@ -316,23 +316,3 @@ def end_of(events: Sequence[RunEvent]) -> RunEnded:
 def finished(rig: Rig, run: SpeculativeRun, prompt: Sequence[int] = PROMPT) -> list[RunEvent]:
     """All events of a run, every law checked."""
     return list(checked_events(rig, run, prompt))
-
-
-def chi_square_p(observed: Sequence[float], expected: Sequence[float], *, constraints: int = 1) -> float:
-    """Pearson's test: the chance of a deviation at least this large; cells of small expectation are pooled.
-
-    `constraints` is the number of totals that observed and expected share. Any count where nothing is expected gives 0.
-    """
-    statistic, cells, rest_observed, rest_expected = 0.0, 0, 0.0, 0.0
-    for seen, awaited in zip(observed, expected, strict=True):
-        if awaited == 0.0:
-            if seen:
-                return 0.0
-        elif awaited < 5.0:
-            rest_observed, rest_expected = rest_observed + seen, rest_expected + awaited
-        else:
-            statistic, cells = statistic + (seen - awaited) ** 2 / awaited, cells + 1
-    if rest_expected:
-        statistic, cells = statistic + (rest_observed - rest_expected) ** 2 / rest_expected, cells + 1
-    freedom = torch.tensor(cells - constraints, dtype=torch.float64)
-    return float(torch.special.gammaincc(freedom / 2, torch.tensor(statistic, dtype=torch.float64) / 2))

@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from chatapp.domain.events import ModelInfo
+from chatapp.engine.backends.decoder.shape import DecoderShape
 
 Matrix = npt.NDArray[np.float32]
 LARGEST_LAYERS = 2_000_000
@@ -26,31 +26,6 @@ LARGEST_LAYERS = 2_000_000
 kernels are as fast."""
 LARGEST_HEAD = 1_000_000
 """Parameters of a head that numpy reads as fast as any kernel; a larger one is better read in fewer bytes."""
-
-
-class TinyShape(Protocol):
-    """The numbers of config.json that the forward needs."""
-
-    @property
-    def vocabulary(self) -> int: ...
-    @property
-    def hidden(self) -> int: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def kv_heads(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
-    @property
-    def intermediate(self) -> int: ...
-    @property
-    def context_limit(self) -> int: ...
-    @property
-    def rope_theta(self) -> float: ...
-    @property
-    def norm_eps(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +49,7 @@ class TinyDraft:
 
     def __init__(
         self,
-        shape: TinyShape,
+        shape: DecoderShape,
         weights: Mapping[str, torch.Tensor],
         info: ModelInfo,
         *,
@@ -226,7 +201,7 @@ def _interleaved(weight: Matrix, head_dim: int) -> Matrix:
     return heads.transpose(0, 2, 1, 3).reshape(weight.shape)
 
 
-def _rotary(shape: TinyShape) -> npt.NDArray[np.complex64]:
+def _rotary(shape: DecoderShape) -> npt.NDArray[np.complex64]:
     """Unit complex factors `[context, head_dim / 2]` (Su et al. 2021)."""
     exponents = np.arange(0, shape.head_dim, 2, dtype=np.float32) / shape.head_dim
     angles = np.outer(np.arange(shape.context_limit, dtype=np.float32), 1.0 / shape.rope_theta**exponents)

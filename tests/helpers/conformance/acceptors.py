@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from chatapp.bench.chi_square import chi_square_p
 from chatapp.engine.contracts import Proposal, Verdict
 from chatapp.engine.distribution import Row, one_hot
 from chatapp.engine.randomness import Streams
@@ -28,7 +29,7 @@ from tests.helpers.conformance.common import (
     require,
 )
 from tests.helpers.conformance.exact import Ids, NotScriptable, OneStep, Table, dense_row, sparse_row
-from tests.helpers.engine import Schedule, chi_square_p
+from tests.helpers.engine import Schedule
 
 EXACT = 1e-12
 SAMPLES = 5_000

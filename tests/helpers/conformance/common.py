@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from chatapp.bench.chi_square import chi_square_p
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine.contracts import Acceptor, Drafter
 from chatapp.engine.drafters.model import ModelDrafter
 from chatapp.engine.randomness import Streams
 from chatapp.engine.registry.parts import DraftingContext
 from chatapp.engine.sampling import Processor
-from tests.helpers.engine import NEUTRAL, PROMPT, Rig, Schedule, chi_square_p, finished, ids_of, toy_rig
+from tests.helpers.engine import NEUTRAL, PROMPT, Rig, Schedule, finished, ids_of, toy_rig
 
 CHANCE = 1e-6
 TRUNCATED = replace(NEUTRAL, temperature=0.7, top_p=0.9)
