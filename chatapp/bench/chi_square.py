@@ -26,7 +26,10 @@ def chi_square_p(observed: Sequence[float], expected: Sequence[float], *, constr
     if rest_expected:
         statistic, cells = statistic + (rest_observed - rest_expected) ** 2 / rest_expected, cells + 1
     freedom = cells - constraints
-    return upper_gamma(freedom / 2, statistic / 2) if freedom > 0 else 1.0
+    if freedom > 0:
+        return upper_gamma(freedom / 2, statistic / 2)
+    # Without freedom the totals settle every cell: any deviation is impossible, however small the sample.
+    return 1.0 if statistic < 1e-9 else 0.0
 
 
 def upper_gamma(a: float, x: float) -> float:

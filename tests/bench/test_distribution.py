@@ -99,6 +99,7 @@ def test_pearsons_test() -> None:
     assert chi_square_p([50, 50], [50, 50]) == 1.0
     assert chi_square_p([50, 1, 49], [50, 0, 50]) == 0.0, "what cannot be was seen"
     assert chi_square_p([3, 1, 2], [3, 1, 2]) == 1.0, "all pooled into one cell"
+    assert chi_square_p([60], [50]) == 0.0, "no freedom, and yet another count"
     observed, expected = [55.0, 30.0, 12.0, 2.0, 1.0], [50.0, 35.0, 10.0, 3.0, 2.0]
     # The two smallest cells are one of 3 against 5: four cells, three degrees of freedom.
     statistic = 25 / 50 + 25 / 35 + 4 / 10 + 4 / 5

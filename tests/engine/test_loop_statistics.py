@@ -62,7 +62,9 @@ def chain_p(said: Sequence[int], rig: Rig, sampling: SamplingSettings) -> float:
         row = [float(counts[last, token]) for token in range(size)]
         observed += row
         expected += [sum(row) * float(prob) for prob in probs]
-    return chi_square_p(observed, expected, constraints=size)
+    # A state that was never visited binds nothing: a chain that is stuck has few degrees of freedom, not none.
+    visited = len({last for last, _ in counts})
+    return chi_square_p(observed, expected, constraints=visited)
 
 
 def reply(
