@@ -23,7 +23,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -34,16 +33,16 @@ from PySide6.QtWidgets import QApplication
 import chatapp
 from chatapp.domain.errors import ChatappError, StoreError
 from chatapp.domain.events import RunEvent
-from chatapp.domain.ports import WEIGHTS, EnginePort, ExportPort, PairLocation, StorePort
+from chatapp.domain.ports import EnginePort, ExportPort, StorePort
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.resources import builtin_pair
 from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
 from chatapp.ui.controllers.files import FileController
 from chatapp.ui.controllers.pair import PairController
-from chatapp.ui.dialogs.pair_dialog import pair_name
 from chatapp.ui.icons import app_icon
 from chatapp.ui.main_window import MainWindow
+from chatapp.ui.options import GuiOptions
 from chatapp.ui.reporter import LastResortReporter
 from chatapp.ui.settings import WindowSettings
 from chatapp.ui.single_instance import SingleInstance
@@ -52,6 +51,8 @@ from chatapp.ui.theme_manager import ThemeManager
 from chatapp.ui.widgets.banner import Severity
 
 log = logging.getLogger(__name__)
+
+__all__ = ["GuiOptions", "Session", "run_gui", "spare_collector"]
 
 SWITCH_INTERVAL_S = 0.0005
 """How long the GUI's Python code may keep the engine thread waiting for the interpreter. At Python's own 5 ms a verify step
@@ -63,31 +64,6 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 LOG_BYTES = 1_000_000
 EXIT_OK = 0
 EXIT_FAILED = 1
-
-
-@dataclass(frozen=True, slots=True)
-class GuiOptions:
-    """The command line of the window; None means: as last time, or the default."""
-
-    target: Path | None = None
-    draft: Path | None = None
-    target_weights: str = WEIGHTS[0]
-    draft_weights: str = WEIGHTS[0]
-    theme: str | None = None
-    prompt: str | None = None
-    replay: Path | None = None
-    size: tuple[int, int] | None = None
-    data_dir: Path | None = None
-    screenshot: Path | None = None
-    screenshot_after: str = "done"
-    select_token: int | None = None
-
-    @property
-    def pair(self) -> PairLocation:
-        pair = builtin_pair()
-        if self.target is not None:
-            pair = PairLocation(pair_name(self.target, self.draft), self.target, self.draft)
-        return replace(pair, target_weights=self.target_weights, draft_weights=self.draft_weights)
 
 
 def run_gui(options: GuiOptions, story: Story | None = None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chatapp.domain.events import Environment, RunEvent
+from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.record import Conversation
 from chatapp.domain.request import GenerationRequest
 
@@ -24,7 +25,8 @@ class PairLocation:
     """Where a pair lives: two Hugging Face directories; `draft` None means target only.
 
     `target_weights` and `draft_weights` say in which numbers they run: `auto` (the checkpoint's own, as far as the device can)
-    or `int8` (smaller and faster; an int8 target is another model than its checkpoint, and is named so).
+    or `int8` (smaller and faster; an int8 target is another model than its checkpoint, and is named so). With
+    `neuron` it runs on NeuronCores, otherwise on the processor or a GPU.
     """
 
     name: str
@@ -32,6 +34,7 @@ class PairLocation:
     draft: Path | None
     target_weights: str = "auto"
     draft_weights: str = "auto"
+    neuron: NeuronSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class EngineCapabilities:
 
     `windows` are the values of k it can verify, ascending, 1 included. `acceptors` are `(name, lossless, description)`,
     `drafters` and `policies` (window policies) are `(name, description)`; the first drafter is the default. `plugin_errors`
-    are `(plugin, what went wrong)` of those that could not be loaded.
+    are `(plugin, what went wrong)` of those that could not be loaded. `compiled_windows` are the rows that target passes were
+    compiled for, ascending, where a pass of another k is padded to the next of them; empty where every k has its own cost.
     """
 
     windows: tuple[int, ...]
@@ -50,6 +54,7 @@ class EngineCapabilities:
     drafters: tuple[tuple[str, str], ...] = ()
     policies: tuple[tuple[str, str], ...] = ()
     plugin_errors: tuple[tuple[str, str], ...] = ()
+    compiled_windows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""How a pair runs on AWS Inferentia2 or Trainium: what was compiled for it, and by which library.
+
+Plain values that the command line, the planner, `prepare`, the window and the backends share. This module must not know
+what any of them does with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+LIBRARIES = ("auto", "tnx", "nxdi")
+"""transformers-neuronx, and its successor neuronx-distributed-inference; `auto` takes the first that is installed."""
+TARGET_WINDOWS = (2, 4, 8, 16, 64)
+"""Rows of one target pass that are compiled. The last is for appending text; to verify, the smallest that fits is taken."""
+DRAFT_WINDOWS = (64,)
+"""A draft proposes one token per launch and needs windows to append text alone."""
+CONTEXT = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronSettings:
+    """Everything that decides which graphs are compiled for a pair. Both sides share `tp_degree` and `positions`: they run
+    on the same NeuronCores, one after the other.
+
+    `tp_degree` is the number of NeuronCores, 0 all that the instance has. `positions` is the KV's length in tokens.
+    `token_buckets` and `context_buckets` are ascending lengths, empty for the usual ones of `positions`. `windows` and
+    `draft_windows` are ascending row counts of a pass. `artefacts` is the folder of prepared graphs, None for the usual one.
+    `rehearse` names an instance type to be simulated (`trn1.32xlarge`), empty for the real device.
+    """
+
+    library: str = LIBRARIES[0]
+    tp_degree: int = 0
+    positions: int = CONTEXT
+    token_buckets: tuple[int, ...] = ()
+    context_buckets: tuple[int, ...] = ()
+    windows: tuple[int, ...] = TARGET_WINDOWS
+    draft_windows: tuple[int, ...] = DRAFT_WINDOWS
+    dtype: str = "bf16"
+    artefacts: Path | None = None
+    rehearse: str = ""
