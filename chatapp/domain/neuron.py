@@ -16,6 +16,10 @@ TARGET_WINDOWS = (2, 4, 8, 16, 64)
 DRAFT_WINDOWS = (64,)
 """A draft proposes one token per launch and needs windows to append text alone."""
 CONTEXT = 2048
+SHORTEST_TOKEN_BUCKET = 512
+SHORTEST_CONTEXT_BUCKET = 128
+BUCKET_STEP = 4
+"""Usual buckets grow fourfold: each costs a graph to compile and to keep, and a launch takes as long as its bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,27 @@ class NeuronSettings:
     dtype: str = "bf16"
     artefacts: Path | None = None
     rehearse: str = ""
+
+    @property
+    def all_token_buckets(self) -> tuple[int, ...]:
+        """The KV lengths that token and window graphs are compiled for: those named, or the usual ones of `positions`."""
+        return self.token_buckets or usual_buckets(self.positions, SHORTEST_TOKEN_BUCKET)
+
+    @property
+    def all_context_buckets(self) -> tuple[int, ...]:
+        """The prompt lengths that context graphs are compiled for: those named, or the usual ones of `positions`."""
+        return self.context_buckets or usual_buckets(self.positions, SHORTEST_CONTEXT_BUCKET)
+
+    def graphs(self, windows: tuple[int, ...]) -> int:
+        """Graphs that one side with these windows needs, batch 1: per token bucket one for single tokens and one for each
+        window, and one per context bucket (transformers_neuronx 0.13, base.py `enable_speculative_decoder`)."""
+        return len(self.all_token_buckets) * (1 + len(windows)) + len(self.all_context_buckets)
+
+
+def usual_buckets(positions: int, shortest: int) -> tuple[int, ...]:
+    """Ascending lengths that end in `positions`, each a quarter of the next, none below `shortest` but `positions` itself:
+    512 and 2048 of 2048."""
+    lengths = [positions]
+    while lengths[0] // BUCKET_STEP >= shortest:
+        lengths.insert(0, lengths[0] // BUCKET_STEP)
+    return tuple(lengths)
