@@ -5,6 +5,7 @@ shows `what`, `kept` and `remedy` and never a traceback. This module must not kn
 
     ChatappError
     ├── ModelError        ModelNotFound · NotAModel · WeightsDamaged · UnsupportedModel · VocabularyMismatch · LoadFailed
+    │                     NotPrepared ── ArtefactsDamaged · BeingPrepared
     ├── RequestError      EmptyPrompt · ContextOverflow · InvalidSetting · EngineBusy · EngineNotReady
     ├── GenerationFailed
     ├── RecordError       NotARecord · NewerSchema · DamagedRecord
@@ -13,6 +14,11 @@ shows `what`, `kept` and `remedy` and never a traceback. This module must not kn
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chatapp.domain.ports import PairLocation
 
 
 class ChatappError(Exception):
@@ -64,6 +70,35 @@ class VocabularyMismatch(ModelError):
 
 class LoadFailed(ModelError):
     """Loading broke for a reason that is none of the above; `what` carries the library's own words."""
+
+
+class NotPrepared(ModelError):
+    """A pair for NeuronCores whose graphs were not compiled ahead, as it is to run; the window offers to prepare it.
+
+    `differences` says in plain words in what the nearest prepared set differs. `location` is the pair, None where who raises
+    does not know it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        kept: str = "",
+        remedy: str = "",
+        differences: tuple[str, ...] = (),
+        location: PairLocation | None = None,
+    ) -> None:
+        super().__init__(what, kept=kept, remedy=remedy)
+        self.differences = differences
+        self.location = location
+
+
+class ArtefactsDamaged(NotPrepared):
+    """A pair's compiled graphs are there and are not what was written; preparing mends them."""
+
+
+class BeingPrepared(ModelError):
+    """Another process is preparing the same graphs."""
 
 
 class RequestError(ChatappError):
