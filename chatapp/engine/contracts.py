@@ -60,6 +60,26 @@ class CausalModel(Protocol):
         ...
 
 
+@runtime_checkable
+class ChunkingModel(Protocol):
+    """A model whose passes have compiled sizes: it knows best how a long piece of text is cut, and what reading it costs."""
+
+    @property
+    def compiled_windows(self) -> tuple[int, ...]:
+        """Rows that a pass was compiled for, ascending: one of another length is padded to the next of them."""
+        ...
+
+    def next_chunk(self, count: int, start: int) -> int:
+        """How many of `count` ids at `start` the next `forward` should get, 1 … `count`, so that it is one launch and a
+        cancel is heard behind it."""
+        ...
+
+    def worth_keeping(self, common: int, total: int) -> int:
+        """How many of `common` computed positions a text of `total` ids should build on: `common`, or 0 where reading it
+        all afresh costs less."""
+        ...
+
+
 class Clock(Protocol):
     def now_ns(self) -> int:
         """Monotonic nanoseconds."""

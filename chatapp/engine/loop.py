@@ -126,14 +126,16 @@ class SpeculativeRun:
         yield self._commit(step, verdict, TokenKind.TARGET)
 
     def _prefill_chunks(self, missing: Sequence[int]) -> Iterator[RunEvent]:
-        size = self._target.model.prefill_rows
-        for begin in range(0, len(missing), size):
+        done = 0
+        while done < len(missing):
             if self._cancelled():
                 self._reply.end = EndReason.CANCELLED
                 return
-            self._first_logits = self._target.advance(missing[begin : begin + size], rows=1)[0]
-            if len(missing) > size:
-                yield PrefillProgress(min(begin + size, len(missing)), len(missing))
+            size = self._target.next_chunk(len(missing) - done)
+            self._first_logits = self._target.advance(missing[done : done + size], rows=1)[0]
+            done += size
+            if size < len(missing):
+                yield PrefillProgress(done, len(missing))
 
     # -- one verify step ----------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 import torch
 
-from chatapp.engine.contracts import CausalModel
+from chatapp.engine.contracts import CausalModel, ChunkingModel
 
 
 class CachedSequence:
@@ -20,6 +20,7 @@ class CachedSequence:
         self.bytes_read = 0
         """What all passes so far had to read from memory at least."""
         self._vocabulary = vocabulary or model.vocabulary
+        self._chunking = model if isinstance(model, ChunkingModel) else None
 
     @property
     def length(self) -> int:
@@ -47,20 +48,31 @@ class CachedSequence:
         del self.ids[length:]
 
     def keep_common_prefix(self, ids: list[int], at_most: int) -> int:
-        """Rewind to the longest common prefix with `ids`, at most `at_most` long; returns its length."""
+        """Rewind to the longest common prefix with `ids`, at most `at_most` long; returns its length. A model that would
+        sooner read them all afresh keeps none."""
         ours = self.ids[:at_most]
         common = len(ours)
         if ours != ids[:common]:
             common = next(i for i, (a, b) in enumerate(zip_longest(ours, ids[:common])) if a != b)
+        if 0 < common < at_most and self._chunking is not None:
+            common = self._chunking.worth_keeping(common, len(ids))
         self.rewind(common)
         return common
 
+    def next_chunk(self, count: int) -> int:
+        """How many of `count` more ids the next `advance` should get, so that a cancel is heard between two."""
+        if self._chunking is not None:
+            return self._chunking.next_chunk(count, self.length)
+        return min(count, self.model.prefill_rows)
+
     def feed(self, ids: Sequence[int], cancelled: Callable[[], bool]) -> torch.Tensor | None:
-        """Append many ids in the model's prefill chunks; the last row's logits `[1, V]`, None when cancelled between two."""
+        """Append many ids in the model's chunks; the last row's logits `[1, V]`, None when cancelled between two."""
         logits: torch.Tensor | None = None
-        step = self.model.prefill_rows
-        for begin in range(0, len(ids), step):
+        done = 0
+        while done < len(ids):
             if cancelled():
                 return None
-            logits = self.advance(ids[begin : begin + step], rows=1)
+            size = self.next_chunk(len(ids) - done)
+            logits = self.advance(ids[done : done + size], rows=1)
+            done += size
         return logits
