@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -48,7 +48,9 @@ def test_a_verify_pass_is_one_launch_of_the_smallest_window_that_holds_it(rows: 
 
 
 @pytest.mark.parametrize("rows", range(2, 17))
-def test_at_the_end_of_the_context_it_still_is_one_launch_over_ids_that_were_computed_before(rows: int) -> None:
+def test_at_the_end_of_the_context_it_still_is_one_launch_over_ids_that_were_computed_before(
+    rows: int,
+) -> None:
     for left in range(rows, 65):
         (launch,) = plan(2048 - left, rows, rows, TARGET)
         assert launch.begin + launch.size <= 2048
@@ -184,7 +186,7 @@ def test_nothing_cheaper_exists_within_one_largest_window(case: tuple[Graphs, in
     graphs, start, count, _ = case
     count = min(count, graphs.windows[-1] if graphs.windows else count)
 
-    @lru_cache(maxsize=None)
+    @cache
     def least(at: int) -> float:
         """By trying every launch from every place, filled or not, shifted or not."""
         if at >= start + count:
