@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QCoreApplication, QSize, QStandardPaths, QTimer
 from PySide6.QtWidgets import QApplication
@@ -40,6 +40,8 @@ from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
 from chatapp.ui.controllers.files import FileController
 from chatapp.ui.controllers.pair import PairController
+from chatapp.ui.display_manager import DisplayManager
+from chatapp.ui.display_mode import DisplayChoice, DisplayMode
 from chatapp.ui.icons import app_icon
 from chatapp.ui.main_window import MainWindow
 from chatapp.ui.options import GuiOptions
@@ -49,6 +51,10 @@ from chatapp.ui.single_instance import SingleInstance
 from chatapp.ui.theme import ThemeChoice
 from chatapp.ui.theme_manager import ThemeManager
 from chatapp.ui.widgets.banner import Severity
+
+if TYPE_CHECKING:
+    from chatapp.engine.session import Engine
+    from chatapp.service.client import EngineClient
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +72,14 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 
 
-def run_gui(options: GuiOptions, story: Story | None = None) -> int:
+def run_gui(
+    options: GuiOptions, story: Story | None = None, make_engine: Callable[[], Engine] | None = None
+) -> int:
     """Open the window and stay until it is closed; returns the exit status.
 
     A `story` takes the person's place (the benchmark does): it gets the session instead of `Session.begin`, and the
-    window closes when it is over. What it raises is raised here. Raises `ChatappError` where there is no screen.
+    window closes when it is over. What it raises is raised here. `make_engine` makes another engine than the usual one, on
+    the engine's thread. Raises `ChatappError` where there is no screen.
     """
     app = _make_application()
     folder = _data_folder(options)
@@ -84,7 +93,9 @@ def run_gui(options: GuiOptions, story: Story | None = None) -> int:
     settings = WindowSettings(folder)
     theme = ThemeManager(app)
     theme.set_choice(ThemeChoice(options.theme) if options.theme else settings.theme)
-    window = MainWindow(theme, settings)
+    display = DisplayManager(app)
+    display.set_choice(DisplayChoice(options.display_mode) if options.display_mode else settings.display)
+    window = MainWindow(theme, settings, display)
     if options.size is not None:
         window.resize(QSize(*options.size))
     instance.raise_requested.connect(window.bring_to_front)
@@ -93,8 +104,9 @@ def run_gui(options: GuiOptions, story: Story | None = None) -> int:
     )  # at once: a start right after the close must not raise a window that goes
     window.show()
     try:
-        return _run_loop(app, window, folder, options, story)
+        return _run_loop(app, window, folder, options, story, make_engine)
     finally:
+        display.restore()
         window.deleteLater()
         QCoreApplication.sendPostedEvents(None, 0)
         logging.getLogger().removeHandler(handler)
@@ -145,7 +157,12 @@ def _start_logging(folder: Path) -> logging.Handler:
 
 
 def _run_loop(
-    app: QApplication, window: MainWindow, folder: Path, options: GuiOptions, story: Story | None
+    app: QApplication,
+    window: MainWindow,
+    folder: Path,
+    options: GuiOptions,
+    story: Story | None,
+    make_engine: Callable[[], Engine] | None,
 ) -> int:
     import qasync  # here: it takes the Qt binding that is already imported
 
@@ -165,7 +182,8 @@ def _run_loop(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, window.close)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    engine, store = EngineClient(), _open_store(folder, window)
+    engine, store = EngineClient(make_engine), _open_store(folder, window)
+    set_pace(engine, window.display)
     session = Session(window, engine, store, FileExporter(), loop.stop, options)
     told = asyncio.ensure_future(story(session), loop=loop) if story is not None else None
     if told is None:
@@ -185,6 +203,16 @@ def _run_loop(
         asyncio.set_event_loop(None)
     _leave_if_engine_hangs()
     return session.status
+
+
+def set_pace(engine: EngineClient, display: DisplayManager) -> None:
+    """Batches of events come as often as the screen's mode paints text, from now on and at every change."""
+
+    def follow(mode: DisplayMode) -> None:
+        engine.frame_s = mode.clocks.batch_s
+
+    display.changed.connect(follow)
+    follow(display.mode)
 
 
 class ForgetfulStore(StorePort):

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--theme", choices=("system", "light", "dark"), help="colours (default: as last time)"
     )
+    parser.add_argument(
+        "--display-mode",
+        choices=("auto", "local", "remote"),
+        help="fewer and smaller repaints for a remote desktop, or not (default: as last time; at first auto, which finds out)",
+    )
     parser.add_argument("--prompt", metavar="TEXT", help="send this once the pair is loaded")
     parser.add_argument("--replay", type=Path, metavar="FILE.json", help="open this record")
     parser.add_argument("--size", type=_size, metavar="WxH", help="size of the window, in pixels")
@@ -76,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             target_weights=args.target_weights,
             draft_weights=args.draft_weights,
             theme=args.theme,
+            display_mode=args.display_mode,
             prompt=args.prompt,
             replay=args.replay,
             size=args.size,

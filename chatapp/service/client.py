@@ -25,14 +25,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 CLOSE_TIMEOUT_S = 3.0
 FRAME_S = 1 / 30
-"""Batches reach the window at most this often: a verify step of a small pair takes 3 ms, a screen shows 30 frames a second."""
+"""Batches reach the window at most this often: a verify step of a small pair takes 3 ms, a screen shows 30 frames a second.
+Whoever knows the screen sets another pace (`EngineClient.frame_s`)."""
 
 
 class EngineRun:
     """Implements `ports.RunHandle`. Iterate once."""
 
-    def __init__(self, control: RunControl, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        control: RunControl,
+        loop: asyncio.AbstractEventLoop,
+        frame_s: Callable[[], float] = lambda: FRAME_S,
+    ) -> None:
         self._control = control
+        self._frame_s = frame_s
         self._arrived = asyncio.Event()
         self.mailbox: Mailbox[RunEvent] = Mailbox(lambda: _post(loop, self._arrived.set))
         self.finished = False
@@ -63,7 +70,7 @@ class EngineRun:
             await self._arrived.wait()
             # The first event goes through at once, what follows it waits for the next frame.
             await asyncio.sleep(max(due - loop.time(), 0.0))
-            due = loop.time() + FRAME_S
+            due = loop.time() + self._frame_s()
             self._arrived.clear()
             batch = self.mailbox.drain()
             if batch:
@@ -73,9 +80,13 @@ class EngineRun:
 
 
 class EngineClient:
-    """Implements `ports.EnginePort`. The thread starts with the first load; torch is imported there and then."""
+    """Implements `ports.EnginePort`. The thread starts with the first load; torch is imported there and then.
+
+    `frame_s` is the least time between two batches, in s; a change counts from the next batch on.
+    """
 
     def __init__(self, make_engine: Callable[[], Engine] | None = None) -> None:
+        self.frame_s = FRAME_S
         self._make_engine = make_engine or _default_engine
         self._engine: Engine | None = None
         self._worker: Worker | None = None
@@ -114,7 +125,7 @@ class EngineClient:
         from chatapp.engine.control import RunControl
 
         control = RunControl.of(request)
-        run = self._run = EngineRun(control, loop)
+        run = self._run = EngineRun(control, loop, lambda: self.frame_s)
 
         def prepare() -> PreparedRun:
             try:

@@ -9,7 +9,17 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
+from chatapp.ui.display_mode import DisplayChoice
 from chatapp.ui.theme import ThemeChoice
+
+DISPLAY_WORDS = {
+    DisplayChoice.AUTO: ("&Automatic", "On where a remote desktop is found"),
+    DisplayChoice.REMOTE: (
+        "&On",
+        "Fewer and smaller repaints: slower clocks, no animation, text moves by whole lines",
+    ),
+    DisplayChoice.LOCAL: ("O&ff", "Every frame, as on a screen of this machine"),
+}
 
 
 class WindowActions:
@@ -43,6 +53,10 @@ class WindowActions:
         theme_menu = QMenu("&Theme", view_menu)
         view_menu.addMenu(theme_menu)
         self.themes = self._theme_actions(theme_menu)
+        self.display_menu = QMenu("&Remote display", view_menu)
+        self.display_menu.setToolTipsVisible(True)
+        view_menu.addMenu(self.display_menu)
+        self.displays = self._display_actions(self.display_menu)
         self.legend = self._action(view_menu, "&Legend", "Ctrl+L", checkable=True)
         self.panel = self._action(view_menu, "Side &panel", "F9", checkable=True)
 
@@ -72,6 +86,17 @@ class WindowActions:
         for choice in ThemeChoice:
             action = self._action(menu, choice.value.capitalize(), None, checkable=True)
             action.setData(choice)
+            group.addAction(action)
+            actions[choice] = action
+        return actions
+
+    def _display_actions(self, menu: QMenu) -> dict[DisplayChoice, QAction]:
+        group = QActionGroup(self._window)
+        actions: dict[DisplayChoice, QAction] = {}
+        for choice, (words, tip) in DISPLAY_WORDS.items():
+            action = self._action(menu, words, None, checkable=True)
+            action.setData(choice)
+            action.setToolTip(tip)
             group.addAction(action)
             actions[choice] = action
         return actions

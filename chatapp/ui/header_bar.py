@@ -32,7 +32,8 @@ LOGO_PX = 30
 NO_PAIR = "No pair loaded"
 NAME_CHARS = 36
 DEVICE_CHARS = 20
-NARROW_LEAVES_OUT = ("threads", "context")
+NARROW_LEAVES_OUT = ("threads", "context", "display")
+DISPLAY_CHIP = "remote display"
 DTYPE_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -56,7 +57,7 @@ class HeaderBar(QFrame, ThemedWidget):
         row.addWidget(logo)
         row.addLayout(self._make_names())
         self._chips: dict[str, QLabel] = {
-            name: label("", "chip") for name in ("device", "dtype", "threads", "context")
+            name: label("", "chip") for name in ("device", "dtype", "threads", "context", "display")
         }
         for chip in self._chips.values():
             chip.hide()
@@ -159,6 +160,14 @@ class HeaderBar(QFrame, ThemedWidget):
             self._chips[name].setText(text)
             self._chips[name].setToolTip(tip)
             self._chips[name].setVisible(not (self._narrow and name in NARROW_LEAVES_OUT))
+
+    def show_display(self, why: str) -> None:
+        """That the window spares a remote desktop, and why; empty: it does not."""
+        chip = self._chips["display"]
+        chip.setText(DISPLAY_CHIP if why else "")
+        chip.setToolTip(why)
+        chip.setAccessibleDescription(why)
+        chip.setVisible(bool(why) and not self._narrow)
 
     def show_state(self, text: str) -> None:
         """A word or two, and no bar."""

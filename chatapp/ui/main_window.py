@@ -19,6 +19,8 @@ from PySide6.QtWidgets import (
 from chatapp.domain.record import Conversation
 from chatapp.ui.actions import WindowActions
 from chatapp.ui.composer import Composer
+from chatapp.ui.display_manager import DisplayManager
+from chatapp.ui.display_mode import DisplayChoice, DisplayedWidget, DisplayMode
 from chatapp.ui.header_bar import HeaderBar
 from chatapp.ui.icons import app_icon
 from chatapp.ui.panels.sampling.model import SamplingModel
@@ -45,9 +47,10 @@ class MainWindow(QMainWindow):
 
     closing = Signal()
 
-    def __init__(self, theme: ThemeManager, settings: WindowSettings) -> None:
+    def __init__(self, theme: ThemeManager, settings: WindowSettings, display: DisplayManager) -> None:
         super().__init__()
         self._theme = theme
+        self.display = display
         self._settings = settings
         self._low = False
         self._one_column = False
@@ -67,6 +70,8 @@ class MainWindow(QMainWindow):
         self.restore_settings()
         theme.changed.connect(self._show_theme)
         self._show_theme(theme.tokens)
+        display.changed.connect(self._show_display)
+        self._show_display(display.mode)
         self.composer.edit.setFocus()
 
     def _lay_out(self) -> None:
@@ -120,6 +125,8 @@ class MainWindow(QMainWindow):
     def _connect_view_actions(self) -> None:
         for choice, action in self.actions_.themes.items():
             action.triggered.connect(lambda _=False, chosen=choice: self.choose_theme(chosen))
+        for mode, action in self.actions_.displays.items():
+            action.triggered.connect(lambda _=False, chosen=mode: self.choose_display(chosen))
         self.actions_.legend.toggled.connect(self.transcript.set_legend_visible)
         self.actions_.panel.toggled.connect(self._show_columns)
         self.header.panel_clicked.connect(self.actions_.panel.toggle)
@@ -150,6 +157,7 @@ class MainWindow(QMainWindow):
     def save_settings(self) -> None:
         kept = self._settings
         kept.theme = self._theme.choice
+        kept.display = self.display.choice
         kept.geometry = self.saveGeometry()
         kept.set_flag("view/legend", self.actions_.legend.isChecked())
         kept.set_flag(
@@ -179,6 +187,16 @@ class MainWindow(QMainWindow):
             child.set_tokens(tokens)
         self.transcript.set_theme(tokens.theme)
         self.panel.plot.set_theme(tokens.theme)
+
+    def choose_display(self, choice: DisplayChoice) -> None:
+        self.display.set_choice(choice)
+
+    def _show_display(self, mode: DisplayMode) -> None:
+        self.actions_.displays[self.display.choice].setChecked(True)
+        for child in self.findChildren(QWidget):
+            if isinstance(child, DisplayedWidget):
+                child.set_display(mode)
+        self.header.show_display(self.display.explanation if mode.remote else "")
 
     def show_conversation(self, conversation: Conversation) -> None:
         """Project `conversation` onto transcript, plot and numbers."""

@@ -20,6 +20,7 @@ class GuiOptions:
     target_weights: str = WEIGHTS[0]
     draft_weights: str = WEIGHTS[0]
     theme: str | None = None
+    display_mode: str | None = None
     prompt: str | None = None
     replay: Path | None = None
     size: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""What the window remembers between starts: theme, panel, geometry, k, speculation, sampling, parts. An INI file.
+"""What the window remembers between starts: theme, display mode, panel, geometry, k, speculation, sampling, parts. An INI file.
 
 Unreadable values are forgotten one by one: a damaged file never keeps the window from opening.
 """
@@ -13,6 +13,7 @@ from PySide6.QtCore import QByteArray, QSettings
 
 from chatapp.domain.errors import InvalidSetting
 from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW, SLIDER_MIN_WINDOW, SamplingSettings
+from chatapp.ui.display_mode import DisplayChoice
 from chatapp.ui.theme import ThemeChoice
 
 FILE_NAME = "window.ini"
@@ -37,6 +38,17 @@ class WindowSettings:
     @theme.setter
     def theme(self, choice: ThemeChoice) -> None:
         self._store.setValue("view/theme", choice.value)
+
+    @property
+    def display(self) -> DisplayChoice:
+        try:
+            return DisplayChoice(self.text("view/display", DisplayChoice.AUTO.value))
+        except ValueError:
+            return DisplayChoice.AUTO
+
+    @display.setter
+    def display(self, choice: DisplayChoice) -> None:
+        self.set_text("view/display", choice.value)
 
     def flag(self, name: str, default: bool) -> bool:
         return str(self._store.value(name, default)).lower() == "true"

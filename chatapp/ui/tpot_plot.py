@@ -16,19 +16,18 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from chatapp.domain.palette import Theme
 from chatapp.domain.record import RunRecord
+from chatapp.ui.display_mode import DisplayedWidget
 from chatapp.ui.theme import tokens_of
 from chatapp.ui.tpot_bars import Bar, PlotSeries
 
 if TYPE_CHECKING:
     from chatapp.ui.tpot_chart import TpotChart
 
-MAX_FPS = 8
-FRAME_MS = -(-1000 // MAX_FPS)
 WARM_UP_MS = 1200
 EMPTY_TEXT = "Each verify step of a reply becomes a bar: as wide as its tokens, as high as its ms per token."
 
 
-class TpotPlot(QWidget):
+class TpotPlot(QWidget, DisplayedWidget):
     """`step_hovered` carries the hovered `Bar` or None."""
 
     step_hovered = Signal(object)
@@ -64,8 +63,9 @@ class TpotPlot(QWidget):
         """The last record took events; they are drawn with the next frame."""
         if self._frame.isActive():
             return
-        elapsed = self._since_frame.elapsed() if self._since_frame.isValid() else FRAME_MS
-        self._frame.start(max(FRAME_MS - int(elapsed), 0))
+        frame_ms = self.display.clocks.plot_ms
+        elapsed = self._since_frame.elapsed() if self._since_frame.isValid() else frame_ms
+        self._frame.start(max(frame_ms - int(elapsed), 0))
 
     def set_theme(self, theme: Theme) -> None:
         self._theme = theme

@@ -14,10 +14,14 @@ from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
 from chatapp.ui.controllers.files import FileController
 from chatapp.ui.controllers.pair import PairController
+from chatapp.ui.display_manager import DisplayManager
+from chatapp.ui.display_mode import Finding
 from chatapp.ui.main_window import MainWindow
 from chatapp.ui.settings import WindowSettings
 from chatapp.ui.theme_manager import ThemeManager
 from tests.helpers.scripted_engine import BUILTIN, MemoryStore, ScriptedEngine, ScriptedRun
+
+NO_SCREEN = Finding(False, "a test has no screen")
 
 
 class Stage:
@@ -27,7 +31,8 @@ class Stage:
         self.store = store
         self.theme = ThemeManager()
         self.settings = WindowSettings(folder)
-        self.window = MainWindow(self.theme, self.settings)
+        self.display = DisplayManager(finding=NO_SCREEN)
+        self.window = MainWindow(self.theme, self.settings, self.display)
         self.chat = ChatController(engine, store, self.window)
         self.pairs = PairController(engine, self.window)
         self.files = FileController(FileExporter(), self.window, lambda: self.chat.conversation)
@@ -88,4 +93,6 @@ class Stage:
         self.window.close()
         self.window.deleteLater()
         self.theme.deleteLater()
+        self.display.restore()
+        self.display.deleteLater()
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

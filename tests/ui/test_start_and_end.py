@@ -26,6 +26,7 @@ from chatapp.commands import gui
 from chatapp.domain.events import EndReason, RunEnded
 from chatapp.export.service import FileExporter
 from chatapp.ui.controllers.chat import ChatState
+from chatapp.ui.display_manager import DisplayManager
 from chatapp.ui.main_window import MainWindow
 from chatapp.ui.reporter import LastResortReporter
 from chatapp.ui.settings import WindowSettings
@@ -33,6 +34,7 @@ from chatapp.ui.single_instance import SingleInstance, server_name
 from chatapp.ui.theme_manager import ThemeManager
 from tests.helpers.records import demo_conversation
 from tests.helpers.scripted_engine import REPLY, MemoryStore, ScriptedEngine
+from tests.ui.stage import NO_SCREEN
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +46,8 @@ class Life:
         self.engine = ScriptedEngine()
         self.theme = ThemeManager()
         self.theme.apply()
-        self.window = MainWindow(self.theme, WindowSettings(folder))
+        self.display = DisplayManager(finding=NO_SCREEN)
+        self.window = MainWindow(self.theme, WindowSettings(folder), self.display)
         self.window.show()
         self.ended = 0
         self.session = Session(self.window, self.engine, store, FileExporter(), self._on_stop, options)
@@ -59,6 +62,7 @@ class Life:
         qtbot.waitUntil(lambda: self.ended == 1)
         self.window.deleteLater()
         self.theme.deleteLater()
+        self.display.deleteLater()
         gc.unfreeze()
 
 
@@ -226,7 +230,8 @@ def test_without_a_usable_store_the_window_works_and_says_so(
 ) -> None:
     (tmp_path / "conversations.sqlite").mkdir()
     theme = ThemeManager()
-    window = MainWindow(theme, WindowSettings(tmp_path))
+    display = DisplayManager(finding=NO_SCREEN)
+    window = MainWindow(theme, WindowSettings(tmp_path), display)
     qtbot.addWidget(window)
     store = app._open_store(tmp_path, window)
     window.show()
@@ -234,6 +239,7 @@ def test_without_a_usable_store_the_window_works_and_says_so(
     assert store.latest() is None
     store.close()
     theme.deleteLater()
+    display.deleteLater()
 
 
 def test_a_record_that_cannot_be_opened_fails_the_picture(

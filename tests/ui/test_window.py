@@ -145,7 +145,7 @@ def test_settings_come_back(stage: Stage) -> None:
     stage.window.sampling.set_system_prompt("Be brief.")
     stage.window.actions_.panel.setChecked(False)
     stage.window.save_settings()
-    again = MainWindow(stage.theme, stage.settings)
+    again = MainWindow(stage.theme, stage.settings, stage.display)
     assert again.composer.window_slider.value() == 11
     assert again.sampling.settings.temperature == 0.25
     assert again.panel.sampling.system_prompt.toPlainText() == "Be brief."

@@ -338,6 +338,6 @@ class Desk(QObject):
         self._guide.activateWindow()
 
     def _show_about(self) -> None:
-        dialog = AboutDialog(self._window)
+        dialog = AboutDialog(self._window, self._window.display.explanation)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

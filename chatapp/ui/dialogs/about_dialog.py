@@ -17,7 +17,9 @@ LOGO_PX = 64
 
 
 class AboutDialog(QDialog):
-    def __init__(self, parent: QWidget) -> None:
+    """`display` says which display mode is on, and why."""
+
+    def __init__(self, parent: QWidget, display: str) -> None:
         super().__init__(parent)
         self.setWindowTitle("About chatapp")
         rows = QVBoxLayout(self)
@@ -34,6 +36,8 @@ class AboutDialog(QDialog):
         rows.addWidget(what, 0, middle)
         versions = f"Python {platform.python_version()} · PySide6 {PySide6.__version__}"
         rows.addWidget(label(versions, "caption"), 0, middle)
+        self.display = label(display, "caption")
+        rows.addWidget(self.display, 0, middle)
         close = QPushButton("Close")
         close.setDefault(True)
         close.clicked.connect(self.accept)

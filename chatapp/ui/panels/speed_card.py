@@ -1,4 +1,4 @@
-"""The numbers of the reply and of the session, projected from their records at most four times a second.
+"""The numbers of the reply and of the session, projected from their records at the display mode's slow clock.
 
 It must not time anything: every number comes from `domain.metrics`.
 """
@@ -16,12 +16,12 @@ from chatapp.domain.record import RunRecord
 from chatapp.domain.tokens import TokenKind
 from chatapp.domain.wording import share_of_bandwidth
 from chatapp.ui import numbers
+from chatapp.ui.display_mode import DisplayedWidget
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, TypeScale, number_font
 from chatapp.ui.widgets.card import Card, label
 from chatapp.ui.widgets.share_bar import Share, ShareBar
 from chatapp.ui.widgets.traffic_gauge import Reading, TrafficGauge
 
-REFRESH_MS = 250
 RECENT_STEPS = 8
 
 Row = tuple[str, str, Callable[[Metrics], str]]
@@ -79,7 +79,7 @@ class Hero(QWidget):
         return self._number.text()
 
 
-class SpeedCard(Card):
+class SpeedCard(Card, DisplayedWidget):
     """`set_records` names the replies of the conversation; the last one is "reply", all of them are "session"."""
 
     def __init__(self, scale: TypeScale, parent: QWidget | None = None) -> None:
@@ -102,7 +102,6 @@ class SpeedCard(Card):
         self.body.addWidget(self.shares)
         self._slow_clock = QTimer(self)
         self._slow_clock.setSingleShot(True)
-        self._slow_clock.setInterval(REFRESH_MS)
         self._slow_clock.timeout.connect(self._refresh)
         self._refresh()
 
@@ -137,9 +136,9 @@ class SpeedCard(Card):
         self._refresh()
 
     def record_changed(self) -> None:
-        """The running record took events; the numbers follow within `REFRESH_MS`."""
+        """The running record took events; the numbers follow within the clock's time."""
         if not self._slow_clock.isActive():
-            self._slow_clock.start()
+            self._slow_clock.start(self.display.clocks.numbers_ms)
 
     def shown(self, name: str) -> tuple[str, str]:
         """What the row `name` shows for the reply and for the session."""

@@ -1,6 +1,6 @@
 """The transcript as the window uses it: legend, canvas, jump button, token card, and the clock that paces painting.
 
-`record_changed` may be called at any rate; the screen follows at most `MAX_FPS` times a second, and one frame takes in
+`record_changed` may be called at any rate; the screen follows at the display mode's text clock, and one frame takes in
 everything that came since the last. This module must not know the engine, the composer or the panels.
 """
 
@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from chatapp.domain.palette import Theme
 from chatapp.domain.record import Conversation, RunRecord, TokenView, Turn
+from chatapp.ui.display_mode import DisplayedWidget
 from chatapp.ui.theme import tokens_of
 from chatapp.ui.transcript.canvas import make_style
 from chatapp.ui.transcript.hover_card import HoverCard
@@ -19,13 +20,11 @@ from chatapp.ui.transcript.interaction import TranscriptCanvas
 from chatapp.ui.transcript.legend import Legend
 from chatapp.ui.transcript.wording import cut_label, spoken_token
 
-MAX_FPS = 30
-FRAME_MS = -(-1000 // MAX_FPS)
 CARD_DELAY_MS = 220
 JUMP_MARGIN_PX = 14
 
 
-class TranscriptView(QWidget):
+class TranscriptView(QWidget, DisplayedWidget):
     """Prompts and coloured replies of one conversation.
 
     `token_hovered` and `token_selected` carry `(RunRecord, TokenView)`, or None when no token is hovered or selected.
@@ -95,8 +94,9 @@ class TranscriptView(QWidget):
         """The last turn's record took events; they are painted with the next frame."""
         if self._frame.isActive():
             return
-        elapsed = self._since_frame.elapsed() if self._since_frame.isValid() else FRAME_MS
-        self._frame.start(max(FRAME_MS - int(elapsed), 0))
+        frame_ms = self.display.clocks.text_ms
+        elapsed = self._since_frame.elapsed() if self._since_frame.isValid() else frame_ms
+        self._frame.start(max(frame_ms - int(elapsed), 0))
 
     def _paint_new(self) -> None:
         self._frame.stop()

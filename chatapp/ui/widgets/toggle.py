@@ -6,6 +6,7 @@ from PySide6.QtCore import QEasingCurve, QRectF, QSize, Qt, QVariantAnimation
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QAbstractButton, QWidget
 
+from chatapp.ui.display_mode import DisplayedWidget
 from chatapp.ui.theme import SPACE_2_PX, ThemedWidget, Tokens
 
 TRACK_WIDTH_PX = 34
@@ -15,7 +16,7 @@ RING_PX = 3
 SLIDE_MS = 120
 
 
-class ToggleSwitch(QAbstractButton, ThemedWidget):
+class ToggleSwitch(QAbstractButton, ThemedWidget, DisplayedWidget):
     """A checkable button with its label on the right; Space and a click flip it, as with every button of Qt."""
 
     def __init__(self, text: str, parent: QWidget | None = None) -> None:
@@ -46,7 +47,7 @@ class ToggleSwitch(QAbstractButton, ThemedWidget):
 
     def _on_toggled(self, on: bool) -> None:
         self._slide.stop()
-        if not self.isVisible():
+        if not (self.isVisible() and self.display.animated):
             self._place = 1.0 if on else 0.0
             self.update()
             return
