@@ -33,13 +33,14 @@ from PySide6.QtWidgets import QApplication
 import chatapp
 from chatapp.domain.errors import ChatappError, StoreError
 from chatapp.domain.events import RunEvent
-from chatapp.domain.ports import EnginePort, ExportPort, StorePort
+from chatapp.domain.ports import EnginePort, ExportPort, PreparationPort, StorePort
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.resources import builtin_pair
 from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
 from chatapp.ui.controllers.files import FileController
 from chatapp.ui.controllers.pair import PairController
+from chatapp.ui.controllers.preparation import PreparationController
 from chatapp.ui.display_manager import DisplayManager
 from chatapp.ui.display_mode import DisplayChoice, DisplayMode
 from chatapp.ui.icons import app_icon
@@ -168,6 +169,7 @@ def _run_loop(
 
     from chatapp.export.service import FileExporter
     from chatapp.service.client import EngineClient
+    from chatapp.service.preparation import PreparationClient
 
     loop = qasync.QEventLoop(app)
     asyncio.set_event_loop(loop)
@@ -184,7 +186,7 @@ def _run_loop(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     engine, store = EngineClient(make_engine), _open_store(folder, window)
     set_pace(engine, window.display)
-    session = Session(window, engine, store, FileExporter(), loop.stop, options)
+    session = Session(window, engine, store, FileExporter(), PreparationClient(), loop.stop, options)
     told = asyncio.ensure_future(story(session), loop=loop) if story is not None else None
     if told is None:
         QTimer.singleShot(0, window, session.begin)
@@ -272,6 +274,7 @@ class Session:
         engine: EnginePort,
         store: StorePort,
         exporter: ExportPort,
+        preparer: PreparationPort,
         stop: Callable[[], None],
         options: GuiOptions,
     ) -> None:
@@ -285,7 +288,8 @@ class Session:
         self.chat = ChatController(engine, store, window)
         self.pairs = PairController(engine, window)
         self.files = FileController(exporter, window, lambda: self.chat.conversation)
-        self.desk = Desk(window, self.chat, self.pairs, self.files, builtin_pair())
+        self.preparations = PreparationController(preparer, window)
+        self.desk = Desk(window, self.chat, self.pairs, self.files, self.preparations, builtin_pair())
         window.closing.connect(self._on_closing)
         self.pairs.loaded.connect(spare_collector)
         self.pairs.loaded.connect(self._on_ready)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from chatapp.domain.events import Environment, RunEvent
 from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.preparation import Message
 from chatapp.domain.record import Conversation
 from chatapp.domain.request import GenerationRequest
 
@@ -104,6 +105,25 @@ class EnginePort(Protocol):
 
     def close(self) -> None:
         """Cancel what runs and end the engine thread; returns when it has ended."""
+        ...
+
+
+class PreparationHandle(Protocol):
+    """A pair's graphs being compiled, in a process of their own.
+
+    Iterating yields its messages; the last is how it ended: done, stopped or failed. Who stops iterating ends it.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Message]: ...
+
+    def stop(self) -> None:
+        """Ask it to stop; what is finished is kept."""
+        ...
+
+
+class PreparationPort(Protocol):
+    def start(self, pair: PairLocation) -> PreparationHandle:
+        """Compile what `pair` lacks; nothing happens before the handle is iterated."""
         ...
 
 

@@ -32,6 +32,7 @@ from chatapp.ui.transcript import TranscriptView
 from chatapp.ui.transcript.style import COLUMN_PX
 from chatapp.ui.welcome import Welcome
 from chatapp.ui.widgets.banner import Banner
+from chatapp.ui.widgets.preparation_card import PreparationCard
 
 START_SIZE = QSize(1280, 800)
 NARROW_PX = 1080
@@ -63,6 +64,7 @@ class MainWindow(QMainWindow):
         self.transcript = TranscriptView()
         self.welcome = Welcome()
         self.banner = Banner()
+        self.preparation = PreparationCard()
         self.composer = Composer()
         self.panel = SidePanel(self.sampling, theme.scale)
         self._lay_out()
@@ -81,6 +83,7 @@ class MainWindow(QMainWindow):
         lower = QVBoxLayout()
         lower.setContentsMargins(SPACE_3_PX, 0, SPACE_3_PX, SPACE_3_PX)
         lower.setSpacing(SPACE_2_PX)
+        lower.addWidget(self.preparation)
         lower.addWidget(self.banner)
         lower.addWidget(self.composer)
         held = QWidget()

@@ -14,12 +14,14 @@ from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
 from chatapp.ui.controllers.files import FileController
 from chatapp.ui.controllers.pair import PairController
+from chatapp.ui.controllers.preparation import PreparationController
 from chatapp.ui.display_manager import DisplayManager
 from chatapp.ui.display_mode import Finding
 from chatapp.ui.main_window import MainWindow
 from chatapp.ui.settings import WindowSettings
 from chatapp.ui.theme_manager import ThemeManager
 from tests.helpers.scripted_engine import BUILTIN, MemoryStore, ScriptedEngine, ScriptedRun
+from tests.helpers.scripted_preparation import ScriptedPreparer
 
 NO_SCREEN = Finding(False, "a test has no screen")
 
@@ -36,7 +38,9 @@ class Stage:
         self.chat = ChatController(engine, store, self.window)
         self.pairs = PairController(engine, self.window)
         self.files = FileController(FileExporter(), self.window, lambda: self.chat.conversation)
-        self.desk = Desk(self.window, self.chat, self.pairs, self.files, BUILTIN)
+        self.preparer = ScriptedPreparer()
+        self.preparations = PreparationController(self.preparer, self.window)
+        self.desk = Desk(self.window, self.chat, self.pairs, self.files, self.preparations, BUILTIN)
         self.window.show()
         qtbot.waitExposed(self.window)
 

@@ -34,6 +34,7 @@ from chatapp.ui.single_instance import SingleInstance, server_name
 from chatapp.ui.theme_manager import ThemeManager
 from tests.helpers.records import demo_conversation
 from tests.helpers.scripted_engine import REPLY, MemoryStore, ScriptedEngine
+from tests.helpers.scripted_preparation import ScriptedPreparer
 from tests.ui.stage import NO_SCREEN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +51,9 @@ class Life:
         self.window = MainWindow(self.theme, WindowSettings(folder), self.display)
         self.window.show()
         self.ended = 0
-        self.session = Session(self.window, self.engine, store, FileExporter(), self._on_stop, options)
+        self.session = Session(
+            self.window, self.engine, store, FileExporter(), ScriptedPreparer(), self._on_stop, options
+        )
         QTimer.singleShot(0, self.window, self.session.begin)
         qtbot.waitUntil(lambda: bool(self.engine.loaded))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
 
-from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady
+from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady, NotPrepared
 from chatapp.domain.events import EndReason
 from chatapp.domain.metrics import recent_windows
 from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
@@ -21,6 +21,8 @@ from chatapp.ui.composer import Draft
 from chatapp.ui.controllers.chat import DEFAULT_DRAFTER, ChatController, ChatState, RequestSettings
 from chatapp.ui.controllers.files import FileController
 from chatapp.ui.controllers.pair import PairController
+from chatapp.ui.controllers.preparation import PreparationController
+from chatapp.ui.controllers.prepare_flow import PrepareFlow
 from chatapp.ui.dialogs.about_dialog import AboutDialog
 from chatapp.ui.dialogs.help_viewer import HelpViewer
 from chatapp.ui.dialogs.pair_dialog import PairDialog
@@ -49,6 +51,7 @@ class Desk(QObject):
         chat: ChatController,
         pairs: PairController,
         files: FileController,
+        preparations: PreparationController,
         builtin: PairLocation,
     ) -> None:
         super().__init__(window)
@@ -56,9 +59,11 @@ class Desk(QObject):
         self._chat = chat
         self._pairs = pairs
         self._files = files
+        self._preparations = preparations
         self._builtin = builtin
         self._on_its_way: Draft | None = None
         self._guide: HelpViewer | None = None
+        self._prepare_flow = PrepareFlow(window, chat, pairs, preparations)
         self._connect_composer()
         self._connect_chat()
         self._connect_pairs()
@@ -302,7 +307,8 @@ class Desk(QObject):
         if not error.remedy:
             error.remedy = "Open another pair (Ctrl+P)."
         self._window.header.show_failure()
-        self._window.banner.show_error(error)
+        if not (isinstance(error, NotPrepared) and self._preparations.offer(error)):
+            self._window.banner.show_error(error)
 
     # Files and windows
 

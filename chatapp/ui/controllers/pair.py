@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
-from chatapp.domain.errors import ModelError
+from chatapp.domain.errors import ModelError, NotPrepared
 from chatapp.domain.ports import EnginePort, LoadProgress, PairInfo, PairLocation
 from chatapp.ui.controllers.tasks import TaskKeeper
 
@@ -41,6 +41,8 @@ class PairController(QObject):
         try:
             info = await self._engine.load(pair, lambda progress: self.progressed.emit(pair.name, progress))
         except ModelError as error:
+            if isinstance(error, NotPrepared):
+                error.location = pair
             if self._info is not None and not error.kept:
                 error.kept = f"The pair in use, {self._info.location.name}, stays loaded."
             self.failed.emit(error)

@@ -79,8 +79,8 @@ def make_recipe(
     options: Mapping[str, object] | None = None,
     flags: str | None = None,
 ) -> Recipe:
-    """The recipe of one side. `settings` are as the launch plan resolved them: `library` tnx or nxdi, `tp_degree` above 0 and
-    buckets named. `options` are further arguments of the library that the adapter chose (`attention_layout`, ...).
+    """The recipe of one side. `settings` are as the launch plan resolved them: `library` tnx or nxdi, and `tp_degree` above 0.
+    `options` are further arguments of the library that the adapter chose (`attention_layout`, ...).
     `flags` are the compiler's, None for those of the environment. Reads the weight files to hash them.
 
     Raises `ValueError` for settings that are not resolved, and what `Checkpoint.weights_sha256` raises.
@@ -97,8 +97,8 @@ def make_recipe(
         "weights": checkpoint.weights_sha256(),
         "NeuronCores (tp)": str(settings.tp_degree),
         "context (positions)": str(settings.positions),
-        "token buckets": _numbers(settings.token_buckets),
-        "context buckets": _numbers(settings.context_buckets),
+        "token buckets": _numbers(settings.all_token_buckets),
+        "context buckets": _numbers(settings.all_context_buckets),
         "windows": _numbers(settings.windows if role == "target" else settings.draft_windows),
         "dtype": settings.dtype,
         **{f"option {name}": str(value) for name, value in sorted((options or {}).items())},
@@ -129,7 +129,7 @@ def _version(package: str) -> str:
 
 
 def _numbers(values: Iterable[int]) -> str:
-    return ", ".join(map(str, values)) or "the usual ones"
+    return ", ".join(map(str, values)) or "none"
 
 
 def _deciding_flags(flags: str) -> str:
