@@ -6,6 +6,7 @@ shows `what`, `kept` and `remedy` and never a traceback. This module must not kn
     ChatappError
     ├── ModelError        ModelNotFound · NotAModel · WeightsDamaged · UnsupportedModel · VocabularyMismatch · LoadFailed
     │                     NotPrepared ── ArtefactsDamaged · BeingPrepared
+    │                     DeviceUnavailable · DeviceMemoryFull
     ├── RequestError      EmptyPrompt · ContextOverflow · InvalidSetting · EngineBusy · EngineNotReady
     ├── GenerationFailed
     ├── RecordError       NotARecord · NewerSchema · DamagedRecord
@@ -99,6 +100,22 @@ class ArtefactsDamaged(NotPrepared):
 
 class BeingPrepared(ModelError):
     """Another process is preparing the same graphs."""
+
+
+class DeviceUnavailable(ModelError):
+    """The device that a pair is to run on cannot be used as it is: no driver, too few cores, held by another process, or
+    its library is missing or the wrong one."""
+
+
+class DeviceMemoryFull(ModelError):
+    """The pair does not fit into the device's memory. `breakdown` is what one core holds, `(what, bytes)`, as far as the
+    runtime told."""
+
+    def __init__(
+        self, what: str, *, kept: str = "", remedy: str = "", breakdown: tuple[tuple[str, int], ...] = ()
+    ) -> None:
+        super().__init__(what, kept=kept, remedy=remedy)
+        self.breakdown = breakdown
 
 
 class RequestError(ChatappError):

@@ -1,0 +1,123 @@
+"""A Llama on NeuronCores by transformers-neuronx: `contracts.CausalModel` over the library's `LlamaForSampling`.
+
+Every call is laid out as launches of compiled graphs beforehand (`launches`), padded here and never by luck: the library
+cuts what is longer than a window without a word, and refuses what is shorter. KV is addressed by position, so rewinding is
+starting at a smaller one. Sampling is ours, on host logits. Must not know which side of a pair it is, but for words, nor
+how graphs were compiled.
+
+Source: transformers_neuronx 0.13, llama/model.py:308-349, base.py:286-318 (neuron-contract.md §§2, 3).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from chatapp.domain.events import ModelInfo
+from chatapp.engine.backends.neuron.errors import LIBRARY_FAILURES, run_error
+from chatapp.engine.backends.neuron.launches import Graphs, Launch, next_chunk, plan, worth_keeping
+
+PADDING = 0
+"""The id that fills a window behind the real ones. Any would do: its rows are dropped and its KV is never read."""
+
+
+class TnxModel:
+    """Implements `contracts.CausalModel` and `contracts.ChunkingModel`."""
+
+    def __init__(
+        self,
+        model: Any,
+        graphs: Graphs,
+        info: ModelInfo,
+        *,
+        role: str,
+        vocabulary: int,
+        context_limit: int,
+        weight_bytes: int,
+        position_bytes: int,
+    ) -> None:
+        """`model` is loaded: `to_neuron` has been called. `context_limit` may be less than the KV's length, never more.
+        `weight_bytes` are read by every launch, `position_bytes` per position of KV."""
+        self.info = info
+        self.vocabulary = vocabulary
+        self.context_limit = min(context_limit, graphs.positions)
+        self.graphs = graphs
+        self.launched: Counter[tuple[str, int]] = Counter()
+        """Launches so far, by kind and size."""
+        self._model = model
+        self._role = role
+        self._ids: list[int] = []
+        self._weight_bytes = weight_bytes
+        self._position_bytes = position_bytes
+
+    @property
+    def compiled_windows(self) -> tuple[int, ...]:
+        return (1, *self.graphs.windows)
+
+    @property
+    def prefill_rows(self) -> int:
+        return self.compiled_windows[-1]
+
+    def next_chunk(self, count: int, start: int) -> int:
+        return next_chunk(start, count, self.graphs)
+
+    def worth_keeping(self, common: int, total: int) -> int:
+        return common if worth_keeping(common, min(total, self.graphs.positions), self.graphs) else 0
+
+    def traffic(self, count: int, start: int) -> int:
+        """Of one launch: how many it takes depends on what was compiled, and the least is one."""
+        return self._weight_bytes + self._position_bytes * (start + count)
+
+    def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
+        """`[rows, V]` float32. Raises `GenerationFailed` as the target, `LaunchFailed` as the draft; then nothing at `start`
+        and behind is valid."""
+        # Shifted windows compute again what stands before `start`: the ids of every position are kept.
+        self._ids[start:] = ids
+        logits = torch.empty(rows, self.vocabulary)
+        done = 0
+        with torch.inference_mode():
+            for launch in plan(start, len(ids), rows, self.graphs):
+                given = self._run(launch)
+                # A copy: what the library returns is a view of the whole window, and not to be written to.
+                logits[done : done + launch.keep] = given[given.shape[0] - launch.keep :]
+                done += launch.keep
+        return logits
+
+    def _run(self, launch: Launch) -> torch.Tensor:
+        self.launched[launch.kind, launch.size] += 1
+        try:
+            return self._launch(launch)
+        except LIBRARY_FAILURES as error:
+            raise run_error(error, self._role, _words(launch)) from error
+
+    def _launch(self, launch: Launch) -> torch.Tensor:
+        """Logits `[n, V]` whose last row is that of the launch's last real id."""
+        end = launch.begin + launch.count
+        ids = self._ids[launch.begin : end]
+        if launch.kind == "window":
+            ids += [PADDING] * (launch.size - launch.count)
+            positions = torch.arange(launch.begin, launch.begin + launch.size)
+            given = self._model.speculative_forward(
+                torch.tensor([ids]), cache_ids=positions, speculation_length=launch.size
+            )
+            window: torch.Tensor = given[: launch.count, : self.vocabulary, 0]
+            return window
+        # A context is padded by the library: it looks for the last id's logits among those it was given. A single token
+        # without its position would silently be computed at position 0.
+        given = self._model.forward(torch.tensor([ids]), cache_ids=torch.arange(launch.begin, end))
+        row: torch.Tensor = given[:, : self.vocabulary]
+        return row
+
+
+def _words(launch: Launch) -> str:
+    """A launch, for messages."""
+    at = f"at position {launch.begin:,}"
+    names = {
+        "context": f"a prompt of {launch.size} tokens",
+        "window": f"a window of {launch.size} {at}",
+        "token": f"a token {at}",
+    }
+    return names[launch.kind]
