@@ -90,16 +90,17 @@ class PublishedLatency:
     """What was published of one model on one instance type, batch 1, its two bytes per weight unless `conditions` says more.
 
     `token_ms` is the median time of one token in plain decoding, ms. `prefill_ms` holds `(prompt tokens, time to first token
-    in ms)`, ascending, and may be empty.
+    in ms)`, ascending, from `prefill_source`; both are empty where nothing was published.
     """
 
     model: str
     instance: str
     tp_degree: int
     token_ms: float
-    prefill_ms: tuple[tuple[int, float], ...]
     source: str
     conditions: str
+    prefill_ms: tuple[tuple[int, float], ...] = ()
+    prefill_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +122,32 @@ TRN1_TABLE = "AWS Neuron SDK v2.21.1, general/benchmarks/trn1/latency_data_decod
 BLOG_SAYS = (
     "median per token; the post says AWS Trainium and neither instance nor length: taken for trn1.32xlarge"
 )
-BLOG_AND_TABLE = f"{BLOG_SAYS}. Times to the first token: {TRN1_TABLE}"
 
 LATENCIES = (
     # The post's own pairs come first: where two sources speak of one model, the first is taken.
     PublishedLatency(
-        "Llama-2-70B", "trn1.32xlarge", 32, 20.6, ((128, 53.9), (2048, 691.0)), BLOG, BLOG_AND_TABLE
+        "Llama-2-70B", "trn1.32xlarge", 32, 20.6, BLOG, BLOG_SAYS, ((128, 53.9), (2048, 691.0)), TRN1_TABLE
     ),
-    PublishedLatency("Llama-2-7B", "trn1.32xlarge", 32, 3.7, ((128, 13.3),), BLOG, BLOG_AND_TABLE),
-    PublishedLatency("Llama-3-70B", "trn1.32xlarge", 32, 21.4, (), BLOG, BLOG_SAYS),
-    PublishedLatency("Llama-3-8B", "trn1.32xlarge", 32, 4.7, (), BLOG, BLOG_SAYS),
+    PublishedLatency("Llama-2-7B", "trn1.32xlarge", 32, 3.7, BLOG, BLOG_SAYS, ((128, 13.3),), TRN1_TABLE),
+    PublishedLatency("Llama-3-70B", "trn1.32xlarge", 32, 21.4, BLOG, BLOG_SAYS),
+    PublishedLatency("Llama-3-8B", "trn1.32xlarge", 32, 4.7, BLOG, BLOG_SAYS),
     PublishedLatency(
-        "Llama-2-70B", "inf2.48xlarge", 24, 32.9, ((128, 76.6), (2048, 810.0)), INF2_TABLE, "256 positions"
+        "Llama-2-70B",
+        "inf2.48xlarge",
+        24,
+        32.9,
+        INF2_TABLE,
+        "256 positions",
+        ((128, 76.6), (256, 96.4), (1024, 277.0), (2048, 810.4)),
+        INF2_TABLE,
     ),
-    PublishedLatency("Llama-2-13B", "inf2.48xlarge", 24, 9.17, (), INF2_TABLE, "4096 positions"),
-    PublishedLatency("Llama-2-7B", "inf2.48xlarge", 24, 6.47, ((128, 27.6),), INF2_TABLE, "4096 positions"),
-    PublishedLatency("Llama-3-70B", "inf2.48xlarge", 24, 32.2, (), INF2_TABLE, "256 positions"),
-    PublishedLatency("Llama-3-8B", "inf2.48xlarge", 24, 6.42, (), INF2_TABLE, "4096 positions, int8 weights"),
-    PublishedLatency("Llama-2-13B", "trn1.32xlarge", 32, 9.84, (), TRN1_TABLE, "8192 positions"),
+    PublishedLatency("Llama-2-13B", "inf2.48xlarge", 24, 9.17, INF2_TABLE, "4096 positions"),
+    PublishedLatency(
+        "Llama-2-7B", "inf2.48xlarge", 24, 6.47, INF2_TABLE, "4096 positions", ((128, 27.6),), INF2_TABLE
+    ),
+    PublishedLatency("Llama-3-70B", "inf2.48xlarge", 24, 32.2, INF2_TABLE, "256 positions"),
+    PublishedLatency("Llama-3-8B", "inf2.48xlarge", 24, 6.42, INF2_TABLE, "4096 positions, int8 weights"),
+    PublishedLatency("Llama-2-13B", "trn1.32xlarge", 32, 9.84, TRN1_TABLE, "8192 positions"),
 )
 PUBLISHED_PAIRS = (("Llama-2-70B", "Llama-2-7B"), ("Llama-3-70B", "Llama-3-8B"))
 """Pairs of which both sides were published on one instance type."""

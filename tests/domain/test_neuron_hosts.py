@@ -82,3 +82,4 @@ def test_every_figure_names_its_source_and_a_degree_its_instance_has(row: object
     assert found.conditions
     assert found.tp_degree in neuron_host(found.instance).tp_degrees
     assert list(found.prefill_ms) == sorted(found.prefill_ms)
+    assert bool(found.prefill_ms) == found.prefill_source.startswith("AWS")
