@@ -1,4 +1,4 @@
-"""The command line: `chatapp [gui] | bench | export | replay | models | plan`.
+"""The command line: `chatapp [gui] | bench | export | replay | models | plan | doctor`.
 
 Each subcommand is one module of `chatapp.commands` and is imported only when chosen, so that `chatapp --help` answers
 at once and `chatapp export` never waits for torch. This module must not know what a subcommand does.
@@ -49,6 +49,9 @@ ENTRIES = (
     Entry("replay", "show a saved conversation again, in the terminal or in the window"),
     Entry("models", "show and check the built-in model pair, or a pair of yours"),
     Entry("plan", "say whether a pair fits an Inferentia2 or Trainium instance, before it is loaded"),
+    Entry(
+        "doctor", "look at this machine: NeuronCores, their software, screen, packages; say how to mend them"
+    ),
 )
 DESCRIPTION = "A chat window over a speculative-decoding engine: every token is coloured by who made it."
 

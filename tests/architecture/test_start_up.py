@@ -56,6 +56,13 @@ def test_models_reads_weights_without_torch() -> None:
     assert not loaded & {"torch", "transformers", "safetensors", "numpy", "PySide6"}
 
 
+def test_doctor_looks_without_loading_what_it_looks_at() -> None:
+    status, loaded, printed = _run("doctor")
+    assert status in (0, 1)
+    assert "built-in-pair" in printed
+    assert not loaded & {"torch", "transformers", "safetensors", "numpy", "PySide6"}
+
+
 def test_help_is_complete() -> None:
     status, _, printed = _run("--help")
     assert status == 0

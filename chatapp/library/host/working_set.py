@@ -1,0 +1,55 @@
+"""The last set of Neuron software that runs transformers-neuronx, and what its successor asks for. Facts, no judgement.
+
+Source: AWS Neuron SDK, helperscripts/n2-manifest.json of v2.32.0 (wheels and system packages by SDK version). Support for
+transformers-neuronx ended on 16 September 2025; SDK 2.26.1 is the last that lists it.
+"""
+
+from __future__ import annotations
+
+INDEX = "https://pip.repos.neuron.amazonaws.com"
+"""AWS's package index. The public one has placeholders under the same names, versions 0.1 and below."""
+LAST_SDK = "2.26.1"
+LIBRARY = "transformers-neuronx"
+LIBRARY_SDK = {
+    "0.13.322": "2.21.0",
+    "0.13.380": "2.21.1",
+    "0.13.470": "2.22",
+    "0.13.798": "2.23",
+    "0.13.985": "2.24",
+    "0.13.1216": "2.25",
+    "0.13.1315": LAST_SDK,
+}
+"""Every wheel of transformers-neuronx since 2.21, and the SDK that it belongs to."""
+LIBRARY_PYTHONS = ((3, 9), (3, 11))
+WHEELS = {"neuronx-cc": (2, 21, 33363), "libneuronxla": (2, 2, 12677)}
+"""Companions of the last wheel."""
+TORCH_NEURONX = "torch-neuronx"
+TORCH_NEURONX_TORCH = ((2, 6), (2, 7), (2, 8))
+TORCH_NEURONX_BUILD = (2, 10, 16998)
+"""Its version is torch's, three numbers, and then this build."""
+SYSTEM = {
+    "aws-neuronx-runtime-lib": (2, 28, 23),
+    "aws-neuronx-collectives": (2, 28, 27),
+    "aws-neuronx-tools": (2, 26, 14),
+}
+DRIVER_PACKAGE = "aws-neuronx-dkms"
+DRIVER = (2, 24, 7)
+MOVED_TREE_DRIVER = (2, 31)
+"""From this driver on parts of the sysfs tree stand elsewhere ("Neuron Sysfs User Guide", v2.33.0)."""
+IMAGE_VENV = "/opt/aws_neuronx_venv_pytorch_2_7_transformers"
+"""Where the last machine images with transformers-neuronx (SDK 2.25) keep it; gone from SDK 2.26 on."""
+
+SUCCESSOR = "neuronx-distributed-inference"
+SUCCESSOR_LAST = (0, 10, 18399)
+SUCCESSOR_SDK = "2.31"
+SUCCESSOR_PYTHONS = ((3, 11), (3, 13))
+SUCCESSOR_TORCH = (2, 9)
+
+TRANSFORMERS_LIMIT = (4, 48)
+"""transformers-neuronx 0.13.380 asks for less than this; what later wheels ask for is not public."""
+TRANSFORMERS_BREAKS = (5,)
+"""From here on the library finds no `rope_theta` and silently takes 10000 (llama/config.py; Llama-3 needs 500000)."""
+
+
+def dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
