@@ -21,6 +21,8 @@ Ids: TypeAlias = npt.NDArray[np.int64]
 BLOCK = 512
 """Long rows are summed in blocks of this many: short enough for float32 sums of 1e-7, and for one thread in any BLAS."""
 ONES = {dtype: np.ones(BLOCK, dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
+HAS_VECDOT = hasattr(np, "vecdot")
+"""Since numpy 2.0. The compiler of the Neuron SDK holds numpy at 1.26, where the same sums take three times as long."""
 
 
 class Row:
@@ -100,7 +102,8 @@ def block_sums(weights: Floats) -> Floats:
     """Sums of every BLOCK numbers, the last of what is left; float64."""
     whole = len(weights) // BLOCK * BLOCK
     sums = np.empty(-(-len(weights) // BLOCK))
-    sums[: whole // BLOCK] = np.vecdot(weights[:whole].reshape(-1, BLOCK), ONES[weights.dtype])
+    blocks = weights[:whole].reshape(-1, BLOCK)
+    sums[: whole // BLOCK] = np.vecdot(blocks, ONES[weights.dtype]) if HAS_VECDOT else blocks.sum(axis=1)
     if whole < len(weights):
         sums[-1] = weights[whole:].sum(dtype=np.float64)
     return sums
