@@ -161,7 +161,7 @@ def run_suites(
 ) -> dict[str, dict[str, Any]]:
     """One after the other, each with what the rest of the machine did meanwhile. Raises `ChatappError`."""
     if options.device is not None:  # said before anything is loaded
-        from chatapp.engine.session import require_device
+        from chatapp.engine.devices import require_device
 
         require_device(options.device)
     results: dict[str, dict[str, Any]] = {}

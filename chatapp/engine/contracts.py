@@ -60,6 +60,16 @@ class CausalModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a record says of where the models run. `words` is what a person would call the device; `versions` are
+    `(package, version)` of what computes there."""
+
+    words: str
+    simulated: bool = False
+    versions: tuple[tuple[str, str], ...] = ()
+
+
 @runtime_checkable
 class ChunkingModel(Protocol):
     """A model whose passes have compiled sizes: it knows best how a long piece of text is cut, and what reading it costs."""

@@ -32,14 +32,23 @@ from chatapp.engine.bandwidth import measure_bandwidth
 from chatapp.engine.clock import MonotonicClock
 from chatapp.engine.contracts import (
     CausalModel,
+    ChunkingModel,
     Clock,
     Control,
+    DeviceFacts,
     Drafter,
     FusedWindow,
     FusingContext,
     FusingModel,
     StepOutcome,
     WindowPolicy,
+)
+from chatapp.engine.devices import (
+    NEURON,
+    NEURON_HOST_THREADS,
+    builtin_backend,
+    device_facts,
+    require_device,
 )
 from chatapp.engine.drafters.model import ModelDrafter
 from chatapp.engine.loop import Parts, SpeculativeRun, Text
@@ -85,8 +94,16 @@ class Engine:
     """Loads pairs and runs requests; knows no thread and no screen."""
 
     def __init__(
-        self, *, clock: Clock | None = None, threads: int | None = None, device: str | None = None
+        self,
+        *,
+        clock: Clock | None = None,
+        threads: int | None = None,
+        device: str | None = None,
+        may_compile: bool = False,
     ) -> None:
+        """`may_compile`: graphs that a device needs and nobody prepared are compiled while loading, in processes forked from
+        this one. Never with a window."""
+        self._may_compile = may_compile
         self._clock = clock or MonotonicClock()
         self._threads = threads
         self._device = device
@@ -103,10 +120,15 @@ class Engine:
 
     def load(self, location: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
         """Replaces the pair before only when the new one is whole. Raises `ModelError`."""
+        device = self._device or default_device() if location.neuron is None else NEURON
+        if device != NEURON:
+            require_device(device)
+        builtin = builtin_backend(location.neuron, may_compile=self._may_compile)
+        facts = builtin.facts or device_facts(device)
         threads = self._threads or default_threads()
+        if device == NEURON and not facts.simulated:
+            threads = min(threads, NEURON_HOST_THREADS)
         torch.set_num_threads(threads)
-        device = self._device or default_device()
-        require_device(device)
         # Whoever named a number of threads gets that number.
         governed = self._threads is None and device == "cpu"
         self._governor = ThreadGovernor(threads if governed else 1, torch.set_num_threads)
@@ -114,7 +136,7 @@ class Engine:
         target_files = read_checkpoint(location.target)
         draft_files = read_checkpoint(location.draft) if location.draft is not None else None
         # Plugins are imported here and not before: on the engine thread, with the window long on the screen.
-        backends = BackendChooser(discover(), device)
+        backends = BackendChooser(discover(), device, builtin)
         for files in (target_files, draft_files):
             if files is not None:
                 # Before the tokenizer: transformers reads config.json for it too, and says less about what is wrong there.
@@ -129,9 +151,9 @@ class Engine:
             on_progress(LoadProgress(0.8, "Loading the draft"))
             draft = backends.load(draft_files, role="draft", weights=location.draft_weights)
             require_all_ids(prompt, target, draft)
-        bandwidth = measure_bandwidth(threads, device)
+        bandwidth = measure_bandwidth(threads, device) if device != NEURON else 0.0
         self._pair = assemble(
-            location, target, draft, prompt, device, bandwidth=bandwidth, registry=backends.registry
+            location, target, draft, prompt, facts, bandwidth=bandwidth, registry=backends.registry
         )
         self._policies.clear()
         on_progress(LoadProgress(1.0, "Ready"))
@@ -247,24 +269,32 @@ def assemble(
     target: CausalModel,
     draft: CausalModel | None,
     prompt: Prompt,
-    device: str,
+    device: str | DeviceFacts,
     *,
     bandwidth: float = 0.0,
     registry: Registry | None = None,
 ) -> LoadedPair:
     """A pair from its parts. Where one side's logits are padded to more ids than the other's, both are cut to the shared
-    ones: no tokenizer gives the rest. `registry` None: the built-in parts."""
+    ones: no tokenizer gives the rest. `device` as torch names it, or what else is to be said of it. `registry` None: the
+    built-in parts."""
+    facts = device if isinstance(device, DeviceFacts) else device_facts(device)
     vocabulary = target.vocabulary if draft is None else min(target.vocabulary, draft.vocabulary)
     environment = Environment(
         backend=backend_name(target),
-        device=device_name(device),
+        device=facts.words,
         threads=torch.get_num_threads(),
         target=target.info,
         draft=draft.info if draft is not None else None,
         context_limit=target.context_limit,
         vocabulary=vocabulary,
-        versions=(("chatapp", __version__), ("python", platform.python_version()), *package_versions()),
+        versions=(
+            ("chatapp", __version__),
+            ("python", platform.python_version()),
+            *package_versions(),
+            *facts.versions,
+        ),
         platform=platform.platform(),
+        simulated=facts.simulated,
         bandwidth=bandwidth,
     )
     target_sequence = CachedSequence(target, vocabulary)
@@ -284,9 +314,18 @@ def assemble(
         ),
         policies=tuple((part.name, part.description) for part in registry.policies.values()),
         plugin_errors=registry.errors,
+        compiled_windows=compiled_windows(target),
     )
     info = PairInfo(location, environment, capabilities)
     return LoadedPair(info, target_sequence, draft_sequence, prompt, registry)
+
+
+def compiled_windows(target: CausalModel) -> tuple[int, ...]:
+    """Those that a verify pass of the slider's k can run in; none where every k has a cost of its own."""
+    if not isinstance(target, ChunkingModel):
+        return ()
+    holding = [window for window in target.compiled_windows if window >= MAX_WINDOW]
+    return (*(window for window in target.compiled_windows if window < MAX_WINDOW), *holding[:1])
 
 
 def backend_name(model: CausalModel) -> str:
@@ -298,14 +337,6 @@ def trial_context(draft: CachedSequence | None, ends: frozenset[int], vocabulary
     acceptors = RunAcceptors(Streams(0), greedy=False)
     acceptors("rejection")
     return DraftingContext(draft, Processor(SamplingSettings()), acceptors.current, ends, vocabulary)
-
-
-def require_device(device: str) -> None:
-    """Raises `InvalidSetting` for a device that is not there."""
-    if device.partition(":")[0] not in ("cpu", "cuda"):
-        raise InvalidSetting("device", f"There is no device {device!r}; known are cpu and cuda.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InvalidSetting("device", "torch finds no CUDA device on this machine.")
 
 
 def require_all_ids(prompt: Prompt, target: CausalModel, draft: CausalModel) -> None:
@@ -356,17 +387,3 @@ def package_versions() -> tuple[tuple[str, str], ...]:
         except PackageNotFoundError:
             continue
     return tuple(found)
-
-
-def device_name(device: str) -> str:
-    """What a person would call the device."""
-    if device.startswith("cuda"):
-        return f"cuda: {torch.cuda.get_device_name()}"
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            model = next(
-                (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), ""
-            )
-    except OSError:
-        model = ""
-    return f"cpu: {model or platform.processor() or platform.machine()}"

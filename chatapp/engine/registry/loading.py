@@ -1,4 +1,4 @@
-"""Checkpoint → model through whichever backend wants it: strangers' first, the built-in one last.
+"""Checkpoint → model through whichever backend wants it: strangers' first, the device's built-in one last.
 
 A stranger that fails is named and passed over, so that a broken plugin never keeps a pair from loading. Must not know what
 any backend does.
@@ -7,25 +7,30 @@ any backend does.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from chatapp.engine.backends.checkpoint import Checkpoint
 from chatapp.engine.backends.loading import check_config, load_model
-from chatapp.engine.contracts import CausalModel
+from chatapp.engine.contracts import CausalModel, DeviceFacts
 from chatapp.engine.registry.builtin import BACKEND
 from chatapp.engine.registry.discovery import Registry
 from chatapp.engine.registry.guards import GuardedModel, words
-from chatapp.engine.registry.parts import PluginBackend
+from chatapp.engine.registry.parts import BuiltinBackend, PluginBackend
 
 log = logging.getLogger(__name__)
 
 
 class TorchBackend:
-    """Implements `parts.Backend`: the built-in one, which turns nothing away."""
+    """Implements `parts.BuiltinBackend` for the processor and for GPUs."""
 
     name = BACKEND
     description = "PyTorch: the fast path where the shape allows it, the transformers model otherwise."
+    facts: DeviceFacts | None = None
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raises `NotAModel`."""
+        check_config(checkpoint)
 
     def claims(self, checkpoint: Checkpoint, device: str) -> bool:  # noqa: ARG002 - the contract's signature
         return True
@@ -46,11 +51,12 @@ class BackendChooser:
 
     registry: Registry
     device: str
+    builtin: BuiltinBackend = field(default_factory=lambda: TORCH)
 
     def check(self, checkpoint: Checkpoint) -> None:
-        """What the configuration alone can tell, unless a stranger wants the checkpoint. Raises `NotAModel`."""
+        """What the configuration alone can tell, unless a stranger wants the checkpoint. Raises `ModelError`."""
         if not any(self._claims(one, checkpoint) for one in self.registry.backends):
-            check_config(checkpoint)
+            self.builtin.check(checkpoint)
 
     def load(
         self, checkpoint: Checkpoint, *, role: Literal["target", "draft"], weights: str = "auto"
@@ -63,7 +69,7 @@ class BackendChooser:
                     return GuardedModel(one.name, one.plugin, model)
                 except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
                     self._failed(one, f"loading {checkpoint.name} failed", error)
-        return TORCH.load(checkpoint, self.device, role=role, weights=weights)
+        return self.builtin.load(checkpoint, self.device, role=role, weights=weights)
 
     def _claims(self, one: PluginBackend, checkpoint: Checkpoint) -> bool:
         try:

@@ -11,7 +11,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from chatapp.domain.errors import InvalidSetting
 from chatapp.engine.backends.checkpoint import Checkpoint
-from chatapp.engine.contracts import Acceptor, CausalModel, Drafter, WindowPolicy
+from chatapp.engine.contracts import Acceptor, CausalModel, DeviceFacts, Drafter, WindowPolicy
 from chatapp.engine.randomness import Streams
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
@@ -57,13 +57,26 @@ class Backend(Protocol):
     def description(self) -> str: ...
 
     def claims(self, checkpoint: Checkpoint, device: str) -> bool:
-        """Whether it wants this checkpoint on this device ("cpu", "cuda"). Reads the configuration, never the weights."""
+        """Whether it wants this checkpoint on this device ("cpu", "cuda", "neuron"). Reads the configuration, never the weights."""
         ...
 
     def load(
         self, checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str
     ) -> CausalModel:
         """`weights` is what the person chose for this side: `auto`, the checkpoint's own numbers, or `int8`."""
+        ...
+
+
+class BuiltinBackend(Backend, Protocol):
+    """The one that comes last: it turns nothing away, and says why it cannot."""
+
+    @property
+    def facts(self) -> DeviceFacts | None:
+        """Of its device; None for a processor or a GPU, which torch describes."""
+        ...
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """What the configuration alone can tell. Raises `ModelError`."""
         ...
 
 

@@ -45,13 +45,17 @@ def open_library() -> Library:
     if trouble is not None:
         raise DeviceUnavailable(trouble[0], remedy=trouble[1])
     try:
-        llama = importlib.import_module("transformers_neuronx.llama.model").LlamaForSampling
-        config = importlib.import_module("transformers_neuronx.config").NeuronConfig
+        return imported_library(installed_versions())
     except (ImportError, AttributeError, OSError, RuntimeError) as error:
         raise DeviceUnavailable(
             f"transformers-neuronx is installed and cannot be imported ({error}).", remedy=INSTALL
         ) from error
-    return Library(llama, config, installed_versions())
+
+
+def imported_library(versions: tuple[tuple[str, str], ...]) -> Library:
+    """Whatever stands under the library's import names. Raises what importing it raises."""
+    llama = importlib.import_module("transformers_neuronx.llama.model").LlamaForSampling
+    return Library(llama, importlib.import_module("transformers_neuronx.config").NeuronConfig, versions)
 
 
 def library_trouble(version_of: Callable[[str], str]) -> tuple[str, str] | None:

@@ -1,0 +1,174 @@
+"""Checkpoint → a model on NeuronCores by transformers-neuronx, or on its emulator: what is checked, found prepared, uploaded.
+
+The library compiles what it does not find, in as many processes as there are graphs, forked from this one: in the window's
+process that must not be, so what is not prepared is `NotPrepared` unless compiling was allowed. A core belongs to a process
+until it ends, and the library can unload nothing: one process holds one pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chatapp import __version__
+from chatapp.domain.errors import DeviceUnavailable, UnsupportedModel
+from chatapp.domain.events import ModelInfo
+from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.neuron_hosts import neuron_host
+from chatapp.engine.backends.checkpoint import Checkpoint
+from chatapp.engine.backends.decoder.shape import DecoderShape, read_shape
+from chatapp.engine.backends.decoder.weights import parameters
+from chatapp.engine.backends.neuron.artefacts import ArtefactStore
+from chatapp.engine.backends.neuron.building import DTYPES, OPTIONS, build_model, graphs_of, resolved
+from chatapp.engine.backends.neuron.cores import find_cores
+from chatapp.engine.backends.neuron.errors import LIBRARY_FAILURES, Asked, listening, load_error
+from chatapp.engine.backends.neuron.fitness import require_fit
+from chatapp.engine.backends.neuron.library import Library, imported_library, open_library
+from chatapp.engine.backends.neuron.recipe import make_recipe
+from chatapp.engine.backends.neuron.tnx import TnxModel
+from chatapp.engine.contracts import CausalModel, DeviceFacts
+
+BYTES = {"bf16": 2, "f16": 2, "f32": 4}
+COMPILED_AT_ONCE = 4
+"""Graphs, when compiling here is allowed; each needs some gigabytes (AWS Neuron developer guide)."""
+
+
+@dataclass
+class _Process:
+    """What this process did to the device."""
+
+    used: bool = False
+
+
+_PROCESS = _Process()
+
+
+class TnxBackend:
+    """Implements `parts.BuiltinBackend`, for one pair: both sides share the settings and the cores."""
+
+    name = "tnx"
+    description = "AWS Inferentia2 and Trainium by transformers-neuronx."
+
+    def __init__(self, settings: NeuronSettings, *, may_compile: bool = False) -> None:
+        """`may_compile`: what is not prepared is compiled here and now; on the emulator, where that takes no time, it always
+        is. Raises `DeviceUnavailable` where library or device are not to be had, and `InvalidSetting`."""
+        self.library = _emulator(settings.rehearse) if settings.rehearse else open_library()
+        self.settings = resolved(settings)
+        self._may_compile = may_compile or bool(settings.rehearse)
+        if _PROCESS.used and not settings.rehearse:
+            raise DeviceUnavailable(
+                "The NeuronCores hold the pair that was loaded before, and their library cannot unload it.",
+                remedy="Start chatapp again with this pair (--target, --draft).",
+            )
+
+    @property
+    def facts(self) -> DeviceFacts:
+        if self.settings.rehearse:
+            return DeviceFacts(
+                f"emulated NeuronCores ({self.settings.rehearse})", True, self.library.versions
+            )
+        cores = find_cores()
+        used = self.settings.tp_degree
+        words = cores.words if used == cores.count else f"{cores.words}, {used} in use"
+        return DeviceFacts(words, False, self.library.versions)
+
+    def claims(self, checkpoint: Checkpoint, device: str) -> bool:  # noqa: ARG002 - the contract's signature
+        return True
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raises `NotAModel`, `UnsupportedModel`."""
+        require_fit(checkpoint)
+        read_shape(checkpoint.directory, checkpoint.config)
+
+    def load(
+        self, checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str = "auto"
+    ) -> CausalModel:
+        """Raises `ModelError`."""
+        del device
+        if weights != "auto":
+            raise UnsupportedModel(
+                f"{checkpoint.name} cannot run on NeuronCores with {weights} weights.",
+                remedy="Choose its own weights.",
+            )
+        settings = self.settings
+        shape = read_shape(checkpoint.directory, checkpoint.config)
+        model = self._on_device(checkpoint, role)
+        numbers = DTYPES[settings.dtype]
+        graphs = graphs_of(settings, role)
+        words = (
+            f"{settings.tp_degree} NeuronCores, windows {', '.join(map(str, (1, *graphs.windows)))} compiled"
+        )
+        info = ModelInfo(
+            checkpoint.name,
+            checkpoint.architecture,
+            parameters(shape),
+            numbers,
+            checkpoint.weights_sha256(),
+            runs_on=f"transformers-neuronx, {words}, {numbers}",
+        )
+        return TnxModel(
+            model,
+            graphs,
+            info,
+            role=role,
+            vocabulary=shape.vocabulary,
+            context_limit=int(checkpoint.config.get("max_position_embeddings", settings.positions)),
+            weight_bytes=BYTES[settings.dtype] * _read_parameters(shape),
+            position_bytes=2 * BYTES[settings.dtype] * shape.layers * shape.kv_heads * shape.head_dim,
+        )
+
+    def _on_device(self, checkpoint: Checkpoint, role: Literal["target", "draft"]) -> Any:
+        """The library's model, uploaded and warmed up."""
+        recipe = make_recipe(checkpoint, self.settings, role, options=OPTIONS)
+        store = ArtefactStore(self.settings.artefacts)
+        prepared = store.find(recipe) if self._may_compile else store.require(recipe)
+        checkpoint.check_files()
+        asked = Asked(checkpoint.name, role, self.settings.tp_degree)
+
+        def load() -> Any:
+            model = build_model(
+                self.library, checkpoint.directory, self.settings, role, workers=COMPILED_AT_ONCE
+            )
+            if prepared is not None:
+                model.load(str(prepared))
+            _PROCESS.used = _PROCESS.used or not self.settings.rehearse
+            model.to_neuron()
+            return model
+
+        return _explained(load, asked)
+
+
+def _explained(load: Callable[[], Any], asked: Asked) -> Any:
+    """`load`'s result. Raises `ModelError` for what the library raises, by what the runtime logged meanwhile too."""
+    with listening() as heard:
+        try:
+            return load()
+        except LIBRARY_FAILURES as error:
+            failure: BaseException = error
+    # Outside: the last of the log is heard when the listening has ended.
+    raise load_error(failure, heard.text, asked) from failure
+
+
+def _emulator(instance: str) -> Library:
+    """The emulator under the library's names, as this instance. Raises `InvalidSetting` for an unknown one, `DeviceUnavailable`
+    beside the real library."""
+    from chatapp.engine.backends import emulator
+
+    host = neuron_host(instance)
+    if not emulator.is_installed():
+        try:
+            emulator.install()
+        except RuntimeError as error:
+            raise DeviceUnavailable(
+                "transformers-neuronx itself is installed here: its emulator does not take its place.",
+                remedy="Rehearse in an environment without it.",
+            ) from error
+        emulator.behaviour.cores = host.cores
+        emulator.behaviour.allowed_degrees = host.tp_degrees
+    return imported_library((("transformers-neuronx", f"emulated by chatapp {__version__}"),))
+
+
+def _read_parameters(shape: DecoderShape) -> int:
+    """What one launch reads: all but an embedding that is not the head too; it stays on the host."""
+    return parameters(shape) - (0 if shape.tied else shape.vocabulary * shape.hidden)

@@ -1,0 +1,58 @@
+"""Where a pair runs: which device, by which built-in backend, and what people call it. Must not know how a model runs there."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from chatapp.domain.errors import DeviceUnavailable, InvalidSetting
+from chatapp.domain.neuron import NeuronSettings
+from chatapp.engine.contracts import DeviceFacts
+from chatapp.engine.registry.loading import TORCH
+from chatapp.engine.registry.parts import BuiltinBackend
+
+NEURON = "neuron"
+"""The device of pairs with `NeuronSettings`; the command line names it by options of its own."""
+NEURON_HOST_THREADS = 4
+"""The processor looks up embeddings and samples, beside a desktop and its encoder: inf2.xlarge has four."""
+
+
+def require_device(device: str) -> None:
+    """Raises `InvalidSetting` for a device that is not there."""
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise InvalidSetting("device", f"There is no device {device!r}; known are cpu and cuda.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidSetting("device", "torch finds no CUDA device on this machine.")
+
+
+def builtin_backend(neuron: NeuronSettings | None, *, may_compile: bool) -> BuiltinBackend:
+    """Torch's, or that of NeuronCores. Raises `DeviceUnavailable`."""
+    if neuron is None:
+        return TORCH
+    from chatapp.engine.backends.neuron.loading import TnxBackend
+
+    try:
+        return TnxBackend(neuron, may_compile=may_compile)
+    except InvalidSetting as error:
+        raise DeviceUnavailable(error.what, remedy=error.remedy) from error
+
+
+def device_facts(device: str) -> DeviceFacts:
+    """Of a processor or a GPU."""
+    return DeviceFacts(device_name(device))
+
+
+def device_name(device: str) -> str:
+    """What a person would call the device."""
+    if device.startswith("cuda"):
+        return f"cuda: {torch.cuda.get_device_name()}"
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            model = next(
+                (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), ""
+            )
+    except OSError:
+        model = ""
+    return f"cpu: {model or platform.processor() or platform.machine()}"
