@@ -76,7 +76,8 @@ class DiskUse:
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """A change with which the pair fits: the planner planned it too. `what` is one phrase; the rest is the changed plan's
-    (`draft` is a name, empty without one; `is_tight` as there); `applies`: it needs no other checkpoint."""
+    (`draft` is a name, empty without one; `is_tight` as there); `applies`: it can be taken as it is,
+    without another checkpoint or numbers that this application does not run."""
 
     what: str
     instance: str

@@ -25,6 +25,7 @@ from chatapp.domain.neuron_hosts import CORES_PER_CHIP, USABLE_PER_CORE_GIB, Neu
 from chatapp.library.planner.memory import (
     APPLICATION_GIB,
     ARTEFACT_GIB,
+    INT8,
     WORKER_GIB,
     disk_use,
     host_use,
@@ -87,7 +88,7 @@ def _obstacles(request: PairRequest) -> Iterator[str]:
     if request.settings.library != SUCCESSOR:
         for shape in request.shapes:
             if shape.obstacle:
-                yield f"{shape.name}: {shape.obstacle}."
+                yield f"transformers-neuronx cannot run {shape.name}: {shape.obstacle}."
     target, draft = request.target, request.draft
     if draft is None:
         return
@@ -117,6 +118,8 @@ def _warnings(request: PairRequest, plan: PairPlan) -> Iterator[str]:
             f"The draft is spread over the same {tp} cores: it cannot use fewer than the target. At a high tp degree "
             "a small draft is slower than its size promises."
         )
+    if INT8 in (request.target_weights, request.draft_weights):
+        yield "int8 is what the library can do: this application runs bf16, f16 and f32 on NeuronCores, and refuses int8."
     yield from _length_warnings(request)
     if request.settings.dtype == "f16" and POOR_IN_F16 in (shape.name for shape in request.shapes):
         yield f"{POOR_IN_F16} is known to compute wrongly in f16 (release notes of transformers-neuronx): use bf16 or f32."
@@ -173,7 +176,7 @@ def _assumptions(request: PairRequest) -> tuple[str, ...]:
             "nothing is published."
         ),
     ]
-    if "int8" in (request.target_weights, request.draft_weights):
+    if INT8 in (request.target_weights, request.draft_weights):
         lines.append("int8: the layers; the head and the KV cache stay in two bytes.")
     if any(not shape.checkpoint_bytes for shape in request.shapes):
         lines.append("Checkpoints that are not on this machine: two bytes for each weight.")

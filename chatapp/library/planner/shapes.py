@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from chatapp.domain.errors import ModelNotFound, NotAModel
+from chatapp.domain.neuron_fitness import misfit
 
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
 SUFFIXES = ("-hf", "-chat", "-instruct", "-intermediate-step")
 LLAMA2, LLAMA3 = "Llama-2", "Llama-3"
-ROPE_SCALINGS = ("default", "llama3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def shape_of_directory(directory: Path) -> ModelShape:
         _vocabulary_id(directory / TOKENIZER_FILE),
         size,
         eager,
-        _obstacle(config),
+        (misfit(config) or ("", ""))[0],
     )
     if shape.hidden < heads or heads % shape.kv_heads:
         raise NotAModel(
@@ -161,22 +161,6 @@ def _count(path: Path, config: dict[str, Any], name: str, default: int | None = 
             remedy="Only models in the layout of Llama can be planned.",
         )
     return value
-
-
-def _obstacle(config: dict[str, Any]) -> str:
-    """transformers-neuronx 0.13: `LlamaForSampling` alone verifies windows (llama/model.py), with the head size that the
-    hidden size gives and with two kinds of scaled positions (llama/config.py)."""
-    family = config.get("model_type")
-    if family != "llama":
-        return f"transformers-neuronx verifies windows of Llama models alone, and this one is {family or 'of no named kind'}"
-    head, heads, hidden = config.get("head_dim"), config["num_attention_heads"], config["hidden_size"]
-    if head is not None and head * heads != hidden:
-        return f"transformers-neuronx ignores its head size of {head}"
-    scaling = config.get("rope_scaling") or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default")) if isinstance(scaling, dict) else scaling
-    if kind not in ROPE_SCALINGS:
-        return f"transformers-neuronx knows no positions scaled by {kind}"
-    return ""
 
 
 def _checkpoint(directory: Path) -> tuple[int, bool]:

@@ -1,8 +1,9 @@
 """What would make a pair fit, in the order of how little it changes. Each is planned before it is offered.
 
-First what is modest, since it leaves the target's text alone and costs nothing: another tp degree, a shorter context, an int8
-draft (its errors cost acceptance only), a smaller draft; two of these where one is not enough. Then what is dear: another
-instance, which costs money; an int8 target, which is another model; no draft. Must not know how bytes are counted.
+First what is modest, since it leaves the target's text alone and costs nothing: another tp degree, a shorter context, a smaller
+draft; two of these where one is not enough. Then another instance, which costs money, and no draft, which costs speed. Last
+int8, which the library can do and this application does not yet: an int8 draft's errors would cost acceptance only, an int8
+target is another model. Must not know how bytes are counted.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ def _suggestions(request: PairRequest) -> Iterator[Suggestion]:
 
 
 def _singly(request: PairRequest, steps: tuple[Step, ...]) -> list[Suggestion]:
-    return [made for step in steps for made in _fitting(step(request))]
+    return [made for step in steps for made in _fitting(request, step(request))]
 
 
 def _in_pairs(request: PairRequest, steps: tuple[Step, ...]) -> list[Suggestion]:
     pairs = combinations(steps, 2)
-    return [made for first, second in pairs for made in _fitting(_both(request, first, second))]
+    return [made for first, second in pairs for made in _fitting(request, _both(request, first, second))]
 
 
 def _both(request: PairRequest, first: Step, second: Step) -> Iterator[Change]:
@@ -72,13 +73,14 @@ def _both(request: PairRequest, first: Step, second: Step) -> Iterator[Change]:
             yield f"{words} and {more}", both
 
 
-def _fitting(changes: Iterator[Change]) -> Iterator[Suggestion]:
+def _fitting(request: PairRequest, changes: Iterator[Change]) -> Iterator[Suggestion]:
     """The first of one kind that fits: each step offers the smaller change first."""
     for words, changed in changes:
         plan = plan_pair(changed)
         if plan.fits:
             draft = changed.draft
-            here = draft is None or not draft.is_known
+            at_hand = draft is None or draft == request.draft
+            numbers = (changed.target_weights, changed.draft_weights)
             yield Suggestion(
                 words,
                 changed.host.name,
@@ -88,7 +90,7 @@ def _fitting(changes: Iterator[Change]) -> Iterator[Suggestion]:
                 changed.draft_weights,
                 plan.used_bytes,
                 plan.is_tight,
-                applies=here,
+                applies=at_hand and INT8 not in numbers,
             )
             return
 
@@ -115,7 +117,7 @@ def _shorter_context(request: PairRequest) -> Iterator[Change]:
 
 def _int8_draft(request: PairRequest) -> Iterator[Change]:
     if request.draft is not None and request.draft_weights != INT8:
-        yield "the draft in int8", replace(request, draft_weights=INT8)
+        yield "the draft in int8 (not run by this application yet)", replace(request, draft_weights=INT8)
 
 
 def _other_draft(request: PairRequest) -> Iterator[Change]:
@@ -144,7 +146,7 @@ def _other_instance(request: PairRequest) -> Iterator[Change]:
 def _int8_target(request: PairRequest) -> Iterator[Change]:
     if request.target_weights != INT8:
         both = request.draft is not None
-        words = "both models in int8 (another target than its checkpoint)" if both else "the target in int8"
+        words = f"{'both models' if both else 'the target'} in int8 (another model; not run by this application yet)"
         yield (
             words,
             replace(request, target_weights=INT8, draft_weights=INT8 if both else request.draft_weights),
@@ -157,5 +159,5 @@ def _no_draft(request: PairRequest) -> Iterator[Change]:
 
 
 Step = Callable[[PairRequest], Iterator[Change]]
-MODEST: tuple[Step, ...] = (_other_degree, _shorter_context, _int8_draft, _other_draft)
-DEAR: tuple[Step, ...] = (_other_instance, _int8_target, _no_draft)
+MODEST: tuple[Step, ...] = (_other_degree, _shorter_context, _other_draft)
+DEAR: tuple[Step, ...] = (_other_instance, _no_draft, _int8_draft, _int8_target)

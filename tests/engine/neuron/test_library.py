@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from chatapp.domain.errors import UnsupportedModel
+from chatapp.domain.neuron_fitness import misfit
 from chatapp.engine.backends.checkpoint import Checkpoint, read_checkpoint
 from chatapp.engine.backends.neuron.cores import Cores, find_cores
-from chatapp.engine.backends.neuron.fitness import misfit, require_fit
+from chatapp.engine.backends.neuron.fitness import require_fit
 from chatapp.engine.backends.neuron.library import library_trouble
 from chatapp.resources import builtin_pair
 

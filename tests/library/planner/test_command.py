@@ -93,7 +93,7 @@ def test_a_directory_of_another_model(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert main(["plan", "--target", str(tmp_path), "--instance", "inf2.8xlarge"]) == 1
     text = " ".join(capsys.readouterr().out.split())
-    assert "verifies windows of Llama models alone" in text
+    assert "of its models only Llama verifies several tokens at once" in text
     assert "Nothing was found with which it would fit." in text
 
 

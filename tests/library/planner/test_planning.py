@@ -223,7 +223,10 @@ def test_vocabularies_of_one_size_that_differ_are_an_obstacle() -> None:
 def test_a_model_that_the_library_cannot_run_is_an_obstacle_for_that_library_alone() -> None:
     shape = replace(KNOWN["Llama-3-8B"], name="Other", obstacle="it is of another kind")
     asked = PairRequest(shape, None, neuron_host("inf2.xlarge"), NeuronSettings())
-    assert plan_pair(asked).verdict == "Cannot run: Other: it is of another kind."
+    assert (
+        plan_pair(asked).verdict
+        == "Cannot run: transformers-neuronx cannot run Other: it is of another kind."
+    )
     assert plan_pair(replace(asked, settings=NeuronSettings(library="nxdi"))).fits
 
 
@@ -233,6 +236,11 @@ def test_a_context_beyond_the_training_and_f16_on_13b_are_warned_of() -> None:
         "compute ", "computes "
     )
     assert "wrongly" not in words(plan("Llama-2-13B", None, "trn1.32xlarge"))
+
+
+def test_int8_is_planned_for_and_not_promised() -> None:
+    assert "refuses int8" in words(plan("Llama-3-8B", None, "inf2.xlarge", weights="int8"))
+    assert "int8" not in words(plan("Llama-3-8B", None, "inf2.xlarge"))
 
 
 def test_little_to_spare_is_said() -> None:

@@ -97,7 +97,7 @@ def test_parameters_of_a_directory_are_those_of_its_weights() -> None:
     ("changes", "words"),
     [
         ({"model_type": "mistral"}, "mistral"),
-        ({"head_dim": 32}, "head size of 32"),
+        ({"head_dim": 32}, "it says 32"),
         ({"rope_scaling": {"rope_type": "yarn"}}, "yarn"),
     ],
 )

@@ -80,8 +80,9 @@ def test_a_shorter_context_comes_before_other_models_and_instances() -> None:
 
 
 def test_two_modest_changes_come_before_another_instance() -> None:
-    found = phrases(request("Llama-2-13B", "TinyLlama-1.1B", "inf2.xlarge"))
-    assert found[0] == "a context of 1,024 positions and the draft in int8"
+    """At 65,536 positions no draft is small enough, and at no context the target's own size: both must give."""
+    found = phrases(request("Llama-3-8B", "Llama-3-8B", "inf2.xlarge", positions=65_536))
+    assert found[0] == "a context of 32,768 positions and Llama-3.2-1B as the draft"
     assert found[1].startswith("inf2.24xlarge")
 
 
@@ -91,15 +92,18 @@ def test_a_smaller_draft_of_the_same_vocabulary_is_offered_as_one_to_fetch() -> 
     # 128,256 tokens against 32,000: no smaller known model than TinyLlama goes with it; without a draft it runs.
     assert [(one.draft, one.applies) for one in plan.suggestions] == [("", True)]
     other = planned(request("Llama-2-7B", "Llama-2-7B", "inf2.xlarge"))
-    offered = next(one for one in other.suggestions if one.draft == "TinyLlama-1.1B")
-    assert not offered.applies
-
-
-def test_an_int8_target_is_named_as_another_model() -> None:
-    found = phrases(request("Llama-3-70B", "Llama-3-8B", "inf2.24xlarge"))
-    assert [words for words in found if "int8" in words] == [
-        "both models in int8 (another target than its checkpoint)"
+    assert [(one.what, one.applies) for one in other.suggestions[:3]] == [
+        ("a context of 1,024 positions", True),
+        ("TinyLlama-1.1B as the draft", False),
+        ("inf2.24xlarge with tp 8", True),
     ]
+
+
+def test_int8_comes_last_and_is_named_as_what_it_is() -> None:
+    plan = planned(request("Llama-3-70B", "Llama-3-8B", "inf2.24xlarge"))
+    last = plan.suggestions[-1]
+    assert last.what == "both models in int8 (another model; not run by this application yet)"
+    assert not last.applies
 
 
 def test_what_no_change_can_mend_has_no_suggestion() -> None:
