@@ -62,7 +62,7 @@ from chatapp.engine.registry import (
     chosen,
     discover,
 )
-from chatapp.engine.registry.guards import GuardedModel, GuardedPolicy
+from chatapp.engine.registry.guards import GuardedPolicy
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
 from chatapp.engine.threads import ThreadGovernor, default_threads
@@ -329,7 +329,8 @@ def compiled_windows(target: CausalModel) -> tuple[int, ...]:
 
 
 def backend_name(model: CausalModel) -> str:
-    return model.backend if isinstance(model, GuardedModel) else type(model).__module__.rpartition(".")[2]
+    """What the model calls its backend, or else the module that it comes from."""
+    return str(getattr(model, "backend", type(model).__module__.rpartition(".")[2]))
 
 
 def trial_context(draft: CachedSequence | None, ends: frozenset[int], vocabulary: int) -> DraftingContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.decoder import linears
 from chatapp.engine.backends.decoder.attention import KV_BLOCK, KeyValueCache
 from chatapp.engine.backends.decoder.decoder import DecoderModel
+from chatapp.engine.backends.decoder.fused import FusedDecoder
 from chatapp.engine.backends.decoder.linears import bfloat16_available
 from chatapp.engine.backends.decoder.shape import obstacle, read_shape
 from chatapp.engine.backends.loading import load_model
@@ -75,12 +77,28 @@ def theirs(directory: Path, dtype: torch.dtype) -> torch.Tensor:
     return logits.float()
 
 
-@pytest.fixture(params=CONFIGS, scope="module")
+@pytest.fixture(
+    params=[(name, way) for name in CONFIGS for way in ("compiled", "torch")], ids=" - ".join, scope="module"
+)
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[DecoderModel, torch.Tensor]:
-    directory = checkpoints.save(tmp_path_factory.mktemp("decoder"), CONFIGS[request.param])
-    return load(directory), theirs(directory, torch.float32)
+    name, way = request.param
+    directory = checkpoints.save(tmp_path_factory.mktemp("decoder"), CONFIGS[name])
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "torch":
+            without_numba(patch)
+        model = load(directory)
+    assert isinstance(model, FusedDecoder) == (way == "compiled")
+    return model, theirs(directory, torch.float32)
+
+
+def without_numba(patch: pytest.MonkeyPatch) -> None:
+    """As on a machine where it is not installed."""
+    for name in [name for name in sys.modules if name.endswith("decoder.kernels")]:
+        patch.delitem(sys.modules, name)
+    patch.delattr("chatapp.engine.backends.decoder.kernels", raising=False)
+    patch.setitem(sys.modules, "numba", None)
 
 
 def close(ours: torch.Tensor, expected: torch.Tensor) -> bool:
@@ -229,10 +247,14 @@ def test_what_runs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     checkpoints.save(tmp_path / "32", CONFIGS["qwen2"])
     checkpoints.save(tmp_path / "16", CONFIGS["qwen2"], dtype=torch.bfloat16)
     checkpoints.save(tmp_path / "half", CONFIGS["qwen2"], dtype=torch.float16)
-    assert load(tmp_path / "32").info.runs_on.startswith("fast path, float32, oneDNN-packed, rows exact")
+    assert load(tmp_path / "32").info.runs_on.startswith(
+        "fast path, float32, oneDNN-packed, compiled kernels, rows exact"
+    )
     assert load(tmp_path / "half").info.runs_on.startswith("fast path, float32 (processors are slow in")
     int8 = load(tmp_path / "32", weights="int8").info.runs_on
-    assert int8.startswith("fast path, int8 matrices (activations scaled by row), KV in float32, rows exact")
+    assert int8.startswith(
+        "fast path, int8 matrices (activations scaled by row), KV in float32, compiled kernels,"
+    )
     monkeypatch.setattr(loading, "bfloat16_available", lambda: False)
     without = load(tmp_path / "16").info
     assert without.dtype == "float32"
@@ -245,7 +267,10 @@ def test_drafts_get_the_kernels_for_one_row(tmp_path: Path) -> None:
     tiny = load_model(read_checkpoint(tmp_path / "plain"), "cpu", role="draft")
     assert isinstance(tiny, TinyDraft)
     assert tiny.info.runs_on == "fast path for the smallest drafts, float32, numpy products"
-    assert load(tmp_path / "other", role="draft").info.runs_on == "fast path, float32, plain products"
+    assert (
+        load(tmp_path / "other", role="draft").info.runs_on
+        == "fast path, float32, plain products, compiled kernels"
+    )
 
 
 def test_weights_that_do_not_exist(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from chatapp.engine.backends.decoder import linears
 from chatapp.engine.backends.decoder.attention import KV_BLOCK, MOST_FILLED, Attention
 from chatapp.engine.backends.decoder.decoder import DecoderModel
 from chatapp.engine.backends.decoder.exactness import FEW_ROWS, NOT_EXACT, make_exact, rows_are_exact
+from chatapp.engine.backends.decoder.fused import FusedDecoder
 from chatapp.engine.backends.decoder.linears import Linear, bfloat16_available
 from chatapp.engine.backends.decoder.rotary import RotaryPositions
 from chatapp.engine.backends.decoder.shape import DecoderShape
@@ -24,12 +25,15 @@ LENGTH = 300
 VOCABULARY = 420
 IDS = [(index * index * 7 + index * 3) % VOCABULARY for index in range(LENGTH)]
 NUMBERS = ["float32", "int8"] + ["bfloat16"] * bfloat16_available()
+NUMBERS += [f"{numbers} in torch" for numbers in NUMBERS]
+"""The last ones without the compiled kernels."""
 Wrap = Callable[[Linear], Linear]
 
 
 def build(numbers: str, kv_heads: int, wrap: Wrap = lambda linear: linear) -> DecoderModel:
     """A random decoder whose products go through `wrap`; nothing is measured yet."""
     shape = DecoderShape(VOCABULARY, 64, 2, 4, kv_heads, 16, 96, 320, 1e-5, RotaryPositions())
+    numbers, _, torchs = numbers.partition(" in ")
     dtype = torch.bfloat16 if numbers == "bfloat16" else torch.float32
     generator = torch.Generator().manual_seed(5)
     weights = {
@@ -40,7 +44,8 @@ def build(numbers: str, kv_heads: int, wrap: Wrap = lambda linear: linear) -> De
     def linear(weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
         return wrap(linears.target_linear(weight, bias, int8=numbers == "int8"))
 
-    return DecoderModel(shape, weights, linear, dtype, ModelInfo("random", "llama", 0, numbers, ""))
+    make = DecoderModel if torchs else FusedDecoder
+    return make(shape, weights, linear, dtype, ModelInfo("random", "llama", 0, numbers, ""))
 
 
 @lru_cache(maxsize=12)
@@ -98,7 +103,7 @@ def test_prefill_chunks_leave_the_same_bits_as_single_tokens(
 @pytest.mark.parametrize("numbers", NUMBERS)
 def test_rows_that_fill_a_pass_up_change_no_logits(numbers: str) -> None:
     # Other kernels may round otherwise; bfloat16 has 8 bits, and logits reach 10.
-    tolerance = 0.2 if numbers == "bfloat16" else 1e-2 if numbers == "int8" else 1e-4
+    tolerance = {"bfloat16": 0.2, "int8": 1e-2, "float32": 1e-4}[numbers.partition(" ")[0]]
     plain, filled = exact(numbers, 2), exact(numbers, 2, MOST_FILLED)
     assert filled.prefill_rows == MOST_FILLED
     for rows in (1, 5, 16, 17, 40):
@@ -163,9 +168,24 @@ def test_attention_that_differs_deep_in_the_context_is_seen(monkeypatch: pytest.
         deep = keys.shape[1] > 256 and queries.shape[0] < FEW_ROWS
         return mixed * (1.0 + 1e-6) if deep else mixed
 
-    model = build("int8", 4)
+    model = build("int8 in torch", 4)
     model.fill_up(1)
     monkeypatch.setattr(Attention, "mix", uneven)
+    assert not rows_are_exact(model)
+
+
+def test_compiled_attention_that_differs_deep_in_the_context_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("float32", 4)
+    assert isinstance(model, FusedDecoder)
+    real = model._attend_heads
+
+    def uneven(*args: float) -> None:
+        """A row's position moves by one where few rows are computed far behind: `start` and `rows` are args 7 and 8."""
+        deep = args[7] > 256 and args[8] < FEW_ROWS
+        real(*args[:7], args[7] - 1 if deep else args[7], *args[8:])
+
+    assert rows_are_exact(model)
+    monkeypatch.setattr(model, "_attend_heads", uneven)
     assert not rows_are_exact(model)
 
 

@@ -13,6 +13,7 @@ from chatapp.engine.backends.checkpoint import Checkpoint
 from chatapp.engine.backends.cuda.loading import load_cuda
 from chatapp.engine.backends.decoder.decoder import DecoderModel
 from chatapp.engine.backends.decoder.exactness import make_exact
+from chatapp.engine.backends.decoder.fused import FusedDecoder, kernels
 from chatapp.engine.backends.decoder.linears import (
     Linear,
     bfloat16_available,
@@ -113,11 +114,14 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
         return (target_linear if is_target else draft_linear)(weight, bias, int8=int8)
 
     dtype = {(True, True): "int8 (per row)", (False, True): "int8"}.get((is_target, int8), numbers.name)
-    model = DecoderModel(shape, weights, linear, numbers.dtype, _info(checkpoint, shape, dtype, ""))
+    compiled = kernels() is not None
+    make = FusedDecoder if compiled else DecoderModel
+    model = make(shape, weights, linear, numbers.dtype, _info(checkpoint, shape, dtype, ""))
     kept = make_exact(model) if is_target else ""
-    kernels = _kernel_words(model.linears)
-    numbers_and_kernels = (kernels, f"KV in {numbers.words}") if int8 else (numbers.words, kernels)
-    words = ", ".join(filter(None, ("fast path", *numbers_and_kernels, kept)))
+    products = _kernel_words(model.linears)
+    numbers_and_products = (products, f"KV in {numbers.words}") if int8 else (numbers.words, products)
+    between = "compiled kernels" if compiled else "torch's kernels (numba is not installed)"
+    words = ", ".join(filter(None, ("fast path", *numbers_and_products, between, kept)))
     model.info = replace(model.info, runs_on=words)
     return model
 

@@ -10,13 +10,20 @@ Source of the architecture: Touvron et al. 2023; Qwen3's query and key normalisa
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's customary name
 
 from chatapp.domain.events import ModelInfo
-from chatapp.engine.backends.decoder.attention import MOST_FILLED, Attention, Group, KeyValueCache, LayerCache
+from chatapp.engine.backends.decoder.attention import (
+    KV_BLOCK,
+    MOST_FILLED,
+    Attention,
+    Group,
+    KeyValueCache,
+    LayerCache,
+)
 from chatapp.engine.backends.decoder.linears import Linear
 from chatapp.engine.backends.decoder.rotary import factors
 from chatapp.engine.backends.decoder.shape import DecoderShape
@@ -32,6 +39,8 @@ class DecoderModel:
     `weights` are Hugging Face names without the `model.` prefix (no `lm_head.weight`: tied). They are taken out of the
     mapping; what `linear` made of them stays. `kv_dtype` is float32 or bfloat16.
     """
+
+    backend = "decoder"
 
     def __init__(
         self,
@@ -103,6 +112,31 @@ class DecoderModel:
                 part = ids[begin : begin + self.least_rows]
                 parts.append(self._pass(part, start + begin, len(part)))
             return torch.cat(parts)[-rows:]
+
+    def attention_probe(self, depth: int, rows: int) -> Callable[[int, int], torch.Tensor]:
+        """Attention alone at a depth in the context, with made-up keys and values, so that nothing has to be computed up to
+        there: what it gives for rows `first` … `first + count` of the last `rows` positions, computed together."""
+        attention, shape = self.attention, self.shape
+        generator = torch.Generator().manual_seed(1)
+        queries = torch.randn(rows, shape.heads, shape.head_dim, generator=generator).to(attention.dtype)
+        # One head's are drawn and the others' are the same.
+        length = -(-depth // KV_BLOCK) * KV_BLOCK
+        keys, values = (
+            torch.randn(length, shape.head_dim, generator=generator)
+            .to(attention.dtype)
+            .expand(shape.kv_heads, -1, -1)
+            .contiguous()
+            for _ in range(2)
+        )
+        start = depth - rows
+
+        def mixed(first: int, count: int) -> torch.Tensor:
+            total = max(count, self.least_rows)
+            part = queries[first : first + total]
+            part = torch.cat([part, part[:1].expand(total - len(part), -1, -1)])
+            return attention.mix(part, keys, values, attention.groups(start + first, count, total))[:count]
+
+        return mixed
 
     def _pass(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
         """One pass over the weights. Rows that fill it up stand behind the real ones and leave nothing in the KV."""

@@ -85,28 +85,8 @@ def _passes_are_exact(model: DecoderModel) -> bool:
 
 
 def _attention_is_exact(model: DecoderModel, depth: int) -> bool:
-    """With KV that is made up, so that nothing has to be computed up to there."""
-    attention, shape = model.attention, model.shape
-    generator = torch.Generator().manual_seed(1)
     rows = min(model.prefill_rows, depth)
-    queries = torch.randn(rows, shape.heads, shape.head_dim, generator=generator).to(attention.dtype)
-    # One head's are drawn and the others' are the same.
-    length = -(-depth // KV_BLOCK) * KV_BLOCK
-    keys, values = (
-        torch.randn(length, shape.head_dim, generator=generator)
-        .to(attention.dtype)
-        .expand(shape.kv_heads, -1, -1)
-        .contiguous()
-        for _ in range(2)
-    )
-    start = depth - rows
-
-    def mixed(first: int, count: int) -> torch.Tensor:
-        total = max(count, model.least_rows)
-        part = queries[first : first + total]
-        part = torch.cat([part, part[:1].expand(total - len(part), -1, -1)])
-        return attention.mix(part, keys, values, attention.groups(start + first, count, total))[:count]
-
+    mixed = model.attention_probe(depth, rows)
     with torch.inference_mode():
         single = torch.cat([mixed(row, 1) for row in range(min(rows, MOST_FILLED))])
         for width in (*WINDOWS, rows):

@@ -1,0 +1,152 @@
+"""The compiled kernels by themselves; as a decoder they are held to transformers in test_decoder.py."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+
+import pytest
+import torch
+
+from chatapp.domain.events import ModelInfo
+from chatapp.engine.backends.decoder import fused, kernels
+from chatapp.engine.backends.decoder.fused import FusedDecoder
+from chatapp.engine.backends.decoder.linears import packed
+from chatapp.engine.backends.decoder.rotary import RotaryPositions
+from chatapp.engine.backends.decoder.shape import DecoderShape
+from chatapp.engine.backends.decoder.weights import expected_shapes
+
+SHAPE = DecoderShape(50, 32, 2, 4, 2, 8, 48, 400, 1e-5, RotaryPositions())
+NUMBERS = [torch.float32, torch.bfloat16]
+INF, NAN = float("inf"), float("nan")
+
+
+def build(dtype: torch.dtype = torch.float32) -> FusedDecoder:
+    generator = torch.Generator().manual_seed(3)
+    weights = {
+        name: (torch.ones(size) if len(size) == 1 else torch.randn(size, generator=generator) * 0.3).to(dtype)
+        for name, size in expected_shapes(SHAPE).items()
+    }
+    return FusedDecoder(SHAPE, weights, packed, dtype, ModelInfo("random", "llama", 0, "", ""))
+
+
+def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    both, out = torch.cat([gate, up]).contiguous(), torch.empty_like(gate)
+    kernel = kernels.gated_bf16 if gate.dtype == torch.bfloat16 else kernels.gated_f32
+    kernel(both.data_ptr(), out.data_ptr(), 1, len(gate))
+    return out
+
+
+def test_the_exponential_is_that_of_float64() -> None:
+    x = torch.cat([torch.linspace(-80.0, 80.0, 20_001), torch.tensor([0.0, -0.0, -87.0, 1e4])])
+    ours = gated(x, torch.ones_like(x)).double()
+    exact = x.double() / (1 + (-x.double()).exp())
+    assert float(((ours - exact).abs() / exact.abs().clamp_min(1e-36)).max()) < 1e-6
+    far = gated(torch.tensor([-100.0, -1e30]), torch.ones(2))
+    assert float(far.abs().max()) < 1e-7, "no exponential overflows"
+
+
+def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
+    """To the nearest, ties to even, and what is no number stays none."""
+    bits = torch.randint(0, 1 << 31, (4096,), generator=torch.Generator().manual_seed(1), dtype=torch.int64)
+    x = bits.to(torch.int32).view(torch.float32)
+    x = torch.cat([x[x.abs() < 1e30], torch.tensor([1.00390625, 1.01171875, -1.00390625, 0.0, 3e-39])])
+    h = torch.empty(len(x), dtype=torch.bfloat16)
+    # A gain of x over a row of ones that is normalised by 1 gives x.
+    ones = torch.ones(len(x))
+    kernels.add_and_normalise_bf16(
+        ones.data_ptr(), 0, x.data_ptr(), h.data_ptr(), 1, len(x), 1.0 - float(len(x))
+    )
+    assert torch.equal(h, x.bfloat16())
+
+
+def test_a_number_that_is_none_reaches_the_logits() -> None:
+    """Whoever checks the logits must see it: a kernel that took it for a number would write nonsense instead."""
+    for dtype in NUMBERS:
+        model = build(dtype)
+        model._embedding[7] = NAN
+        assert not bool(torch.isfinite(model.forward([1, 7], 0, 1)).any())
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("rows", [1, 5, 16, 40])
+def test_rows_are_normalised_behind_the_sum(dtype: torch.dtype, rows: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    x, gain = torch.randn(rows, 24, generator=generator), torch.randn(24, generator=generator)
+    y, h = torch.randn(rows, 24, generator=generator).to(dtype), torch.empty(rows, 24, dtype=dtype)
+    summed = x + y.float()
+    expected = summed / (summed.square().sum(-1, keepdim=True) + 0.5).sqrt() * gain
+    kernel = kernels.add_and_normalise_bf16 if dtype == torch.bfloat16 else kernels.add_and_normalise_f32
+    kernel(x.data_ptr(), y.data_ptr(), gain.data_ptr(), h.data_ptr(), rows, 24, 0.5)
+    assert torch.equal(x, summed), "the residual's sum stays"
+    assert torch.allclose(h.float(), expected, rtol=8e-3 if dtype == torch.bfloat16 else 1e-6, atol=1e-7)
+
+
+@lru_cache(maxsize=2)
+def alone(dtype: torch.dtype) -> torch.Tensor:
+    model = build(dtype)
+    return torch.cat([model.forward([index % 50], index, 1) for index in range(300)])
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_threads_that_share_the_heads_leave_the_same_bits(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused, "SHARED_FROM_BYTES", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    model, expected = build(dtype), alone(dtype)
+    ids = [index % 50 for index in range(300)]
+    for begin in range(0, 300, 60):
+        assert torch.equal(model.forward(ids[begin : begin + 60], begin, 60), expected[begin : begin + 60])
+    assert model._pool is not None
+
+
+def test_room_grows_with_what_is_in_it_and_not_beyond_the_context() -> None:
+    model = build()
+    ids = [index % 50 for index in range(400)]
+    model._make_room(1)
+    model._tiles = few = 1
+    model._kv = [layer[:, :, :1].clone() for layer in model._kv]
+    model.forward(ids[:60], 0, 1)
+    assert model._tiles == few
+    model.forward(ids[60:], 60, 1)
+    assert few < model._tiles == math.ceil(400 / kernels.TILE)
+    assert torch.equal(model.forward(ids[250:260], 250, 10), alone(torch.float32)[250:260])
+    rooms = [layer.data_ptr() for layer in model._kv]
+    for start in range(300, 390):
+        model.forward(ids[start : start + 8], start, 8)
+    assert [layer.data_ptr() for layer in model._kv] == rooms, "a step moves no keys"
+
+
+def test_heads_narrower_than_a_vector() -> None:
+    """Values are padded to whole vectors; the padding reaches nobody."""
+    assert SHAPE.head_dim < kernels.LANES or kernels.LANES <= 8
+    model = build()
+    model._make_room(64)
+    for layer in model._kv:
+        layer.fill_(INF)
+        layer[:, 1] = 0.0
+    first = model.forward([3], 0, 1)
+    assert torch.equal(first, build().forward([3], 0, 1))
+
+
+def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "chatapp.engine.backends.decoder.kernels")
+    monkeypatch.delattr("chatapp.engine.backends.decoder.kernels")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert fused.kernels() is None
+
+
+@pytest.mark.parametrize("folder_can_be_written", [True, False])
+def test_kernels_compile_where_no_folder_keeps_them(
+    folder_can_be_written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **options: object) -> Callable[[object], object]:
+        if options.get("cache") and not folder_can_be_written:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: ("compiled", bool(options.get("cache")), function)
+
+    monkeypatch.setattr("chatapp.engine.backends.decoder.kernels.numba.njit", refuse)
+    assert kernels._entry(abs) == ("compiled", folder_can_be_written, abs)  # type: ignore[comparison-overlap] # njit is replaced
