@@ -30,9 +30,14 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make(library: ModuleType, directory: Path) -> Callable[..., Any]:
     """A model of `directory` as keywords say, with the buckets of neuron-contract.md §3; `windows` are enabled in the order
-    given, and it is on the cores unless `on_cores` is False."""
+    given, and it is on the cores unless `on_cores` is False. `replicate` asks for what more cores than heads lead to, which
+    the library else warns of."""
 
-    def made(windows: list[int] | None = None, on_cores: bool = True, **kwargs: Any) -> Any:
+    def made(
+        windows: list[int] | None = None, on_cores: bool = True, replicate: bool = False, **kwargs: Any
+    ) -> Any:
+        if replicate:
+            kwargs["neuron_config"] = library.NeuronConfig(group_query_attention="replicated-heads")
         options = {"n_positions": [64, 128], "context_length_estimate": [16, 32], **kwargs}
         model = library.LlamaForSampling.from_pretrained(str(options.pop("path", directory)), **options)
         if windows is None or windows:

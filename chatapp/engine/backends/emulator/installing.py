@@ -17,7 +17,11 @@ from chatapp.engine.backends.emulator import constants, state
 from chatapp.engine.backends.emulator.auto import NeuronAutoModelForCausalLM
 from chatapp.engine.backends.emulator.llama import LlamaForSampling
 from chatapp.engine.backends.emulator.llama_config import LlamaConfig
-from chatapp.engine.backends.emulator.neuron_config import GenerationConfig, NeuronConfig
+from chatapp.engine.backends.emulator.neuron_config import (
+    ContinuousBatchingConfig,
+    GenerationConfig,
+    NeuronConfig,
+)
 from chatapp.engine.backends.emulator.weight_files import save_pretrained_split
 
 LIBRARY = "transformers_neuronx"
@@ -36,7 +40,11 @@ MODULES: dict[str, dict[str, Any]] = {
         "LlamaForSampling": LlamaForSampling,
         "NeuronAutoModelForCausalLM": NeuronAutoModelForCausalLM,
     },
-    ".config": {"NeuronConfig": NeuronConfig, "GenerationConfig": GenerationConfig},
+    ".config": {
+        "ContinuousBatchingConfig": ContinuousBatchingConfig,
+        "GenerationConfig": GenerationConfig,
+        "NeuronConfig": NeuronConfig,
+    },
     ".constants": _CONSTANTS,
     ".llama": {},
     ".llama.config": {"LlamaConfig": LlamaConfig},

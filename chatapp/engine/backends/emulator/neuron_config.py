@@ -57,6 +57,17 @@ class GenerationConfig:
         self.per_batch_line = per_batch_line
 
 
+class ContinuousBatchingConfig:
+    """Serving several sequences at once: checked like the library's, and refused by the emulated models."""
+
+    def __init__(self, *, max_num_seqs: int | None = None, batch_size_for_shared_caches: int = 0) -> None:
+        self.max_num_seqs = batch_size_for_shared_caches if max_num_seqs is None else max_num_seqs
+
+    @property
+    def batch_size_for_shared_caches(self) -> int:
+        return self.max_num_seqs
+
+
 class NeuronConfig:
     """Options of a model beyond its constructor's. Belongs to one model: that one writes its findings into it."""
 
@@ -66,7 +77,7 @@ class NeuronConfig:
         sparse_attn: Any = None,
         quant: Any = None,
         kv_cache_quant: Any = None,
-        continuous_batching: Any = None,
+        continuous_batching: ContinuousBatchingConfig | None = None,
         attention_layout: str = Layout.HSB,
         collectives_layout: str = Layout.HSB,
         cache_layout: str = Layout.SBH,
