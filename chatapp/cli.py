@@ -47,6 +47,7 @@ ENTRIES = (
     Entry("bench", "measure speculative decoding without the window"),
     Entry("export", "write a saved conversation as JSON, HTML or Markdown"),
     Entry("replay", "show a saved conversation again, in the terminal or in the window"),
+    Entry("prepare", "compile a pair for NeuronCores ahead of time"),
     Entry("models", "show and check the built-in model pair, or a pair of yours"),
     Entry("plan", "say whether a pair fits an Inferentia2 or Trainium instance, before it is loaded"),
     Entry(

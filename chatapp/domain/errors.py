@@ -5,7 +5,7 @@ shows `what`, `kept` and `remedy` and never a traceback. This module must not kn
 
     ChatappError
     ├── ModelError        ModelNotFound · NotAModel · WeightsDamaged · UnsupportedModel · VocabularyMismatch · LoadFailed
-    │                     NotPrepared ── ArtefactsDamaged · BeingPrepared
+    │                     NotPrepared ── ArtefactsDamaged · BeingPrepared · PrepareFailed
     │                     DeviceUnavailable · DeviceMemoryFull
     ├── RequestError      EmptyPrompt · ContextOverflow · InvalidSetting · EngineBusy · EngineNotReady
     ├── GenerationFailed
@@ -100,6 +100,10 @@ class ArtefactsDamaged(NotPrepared):
 
 class BeingPrepared(ModelError):
     """Another process is preparing the same graphs."""
+
+
+class PrepareFailed(ModelError):
+    """Compiling a pair's graphs ahead broke off; finished graphs are kept."""
 
 
 class DeviceUnavailable(ModelError):

@@ -30,7 +30,7 @@ class Stage(str, Enum):
 @dataclass(frozen=True, slots=True)
 class PreparationProgress:
     """`done` of `total` are the stage's own counts (layers, decoders, graphs), 0 of 0 where it has none; the `graphs_` counts are
-    those of the whole pair. `left_s` is None as long as nothing was measured to estimate it from."""
+    those of the whole pair. `left_s` is None as long as nothing was measured to estimate it from; `note` is what else there is to say, in a sentence."""
 
     role: str
     stage: Stage
@@ -41,6 +41,7 @@ class PreparationProgress:
     elapsed_s: float
     left_s: float | None = None
     simulated: bool = False
+    note: str = ""
 
     @property
     def fraction(self) -> float:
@@ -66,7 +67,8 @@ class PreparationProgress:
             Stage.SAVING: "saving the graphs",
         }
         device = " (simulated device)" if self.simulated else ""
-        return f"{self.role.capitalize()}: {words[self.stage]}{device}"
+        note = f". {self.note}" if self.note else ""
+        return f"{self.role.capitalize()}: {words[self.stage]}{device}{note}"
 
 
 @dataclass(frozen=True, slots=True)

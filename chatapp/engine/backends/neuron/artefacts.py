@@ -168,6 +168,17 @@ class ArtefactStore:
         finally:
             lock.release()
 
+    def salvage(self, recipe: Recipe) -> None:
+        """Take what is whole of a damaged set into the partial folder; the caller is inside `begun`."""
+        folder = self.folder(recipe)
+        manifest = read_manifest(folder)
+        partial = folder.with_suffix(PARTIAL)
+        for name, size, digest in manifest.files if manifest is not None else ():
+            path, kept = folder / name, partial / name
+            if not kept.exists() and _is_whole(path, size, digest):
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, kept)
+
     def finish(self, recipe: Recipe, *, graphs: int, seconds: float, version: str) -> Path:
         """Turn the partial folder into the finished set, in place of a damaged one; the caller is inside `begun`."""
         folder = self.folder(recipe)
@@ -269,13 +280,16 @@ def _trouble(folder: Path, key: str) -> str:
     if manifest.key != key:
         return f"its {MANIFEST} is of another set."
     for name, size, digest in manifest.files:
-        path = folder / name
-        try:
-            if path.stat().st_size != size or _hash(path) != digest:
-                return f"{name} is not the file that was written."
-        except OSError as error:
-            return f"{name} cannot be read ({error.strerror})."
+        if not _is_whole(folder / name, size, digest):
+            return f"{name} is not the file that was written."
     return ""
+
+
+def _is_whole(path: Path, size: int, digest: str) -> bool:
+    try:
+        return path.stat().st_size == size and _hash(path) == digest
+    except OSError:
+        return False
 
 
 def _measured(folder: Path) -> tuple[tuple[str, int, str], ...]:

@@ -175,8 +175,11 @@ def _begin_worker() -> None:
 def _end_groups(children: list[Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         for child in children:
-            with suppress(ProcessLookupError, PermissionError):
+            try:
                 os.killpg(child.pid, number)
+            except ProcessLookupError:  # gone with all it started, or not yet at its first line
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, number)
         end = time.monotonic() + END_PATIENCE_S
         for child in children:
             child.join(max(end - time.monotonic(), 0.0))

@@ -32,6 +32,7 @@ FLAGS_VARIABLE = "NEURON_CC_FLAGS"
 FLAGS_WITHOUT_EFFECT = ("--retry_failed_compilation", "--cache_dir")
 """Of the compiler's cache, not of what it compiles (AWS Neuron documentation, "Neuron Persistent Cache")."""
 CONFIG_WITHOUT_EFFECT = ("_name_or_path", "transformers_version")
+CORES = "NeuronCores (tp)"
 SHOWN_CHARS = 60
 NOTHING = "nothing"
 
@@ -95,7 +96,7 @@ def make_recipe(
         "library": LIBRARY_PACKAGES[settings.library],
         "device": "simulated" if simulated else "NeuronCores",
         "weights": checkpoint.weights_sha256(),
-        "NeuronCores (tp)": str(settings.tp_degree),
+        CORES: str(settings.tp_degree),
         "context (positions)": str(settings.positions),
         "token buckets": _numbers(settings.all_token_buckets),
         "context buckets": _numbers(settings.all_context_buckets),

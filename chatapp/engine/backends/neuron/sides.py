@@ -1,0 +1,78 @@
+"""A pair's location → its sides to prepare, each with the recipe that loading will look for. Knows the libraries by name.
+
+Loading asks the same `TnxBackend` for settings and the same `build_model` for the graphs.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.ports import PairLocation
+from chatapp.engine.backends.checkpoint import Checkpoint, read_checkpoint
+from chatapp.engine.backends.neuron.building import OPTIONS, build_model, graphs_of
+from chatapp.engine.backends.neuron.compiling import Listener, compile_graphs
+from chatapp.engine.backends.neuron.loading import TnxBackend
+from chatapp.engine.backends.neuron.preparing import Side
+from chatapp.engine.backends.neuron.recipe import Role, make_recipe
+
+WORKER_BYTES = 4 << 30
+"""Host memory that one compiler process is given. A rule of thumb: large graphs may take more."""
+
+
+def usual_workers() -> int:
+    """As many as memory and processors allow, at least 1."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(min(memory // WORKER_BYTES, os.cpu_count() or 1), 1)
+
+
+def sides_of(location: PairLocation, workers: int) -> list[Side]:
+    """Target first. Reads both checkpoints and hashes their weights.
+
+    Raises `ModelError` for what is no model or cannot run on NeuronCores, `DeviceUnavailable` without the library, and
+    `InvalidSetting`.
+    """
+    backend = TnxBackend(location.neuron or NeuronSettings())
+    directories: list[tuple[Role, Path]] = [("target", location.target)]
+    if location.draft is not None:
+        directories.append(("draft", location.draft))
+    checkpoints = [(role, read_checkpoint(directory)) for role, directory in directories]
+    for _, checkpoint in checkpoints:
+        backend.check(checkpoint)
+        checkpoint.check_files()
+    return [
+        Side(
+            make_recipe(checkpoint, backend.settings, role, options=OPTIONS),
+            TnxCompiler(backend, checkpoint, role, workers),
+        )
+        for role, checkpoint in checkpoints
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class TnxCompiler:
+    """Implements `preparing.Compiler` for transformers-neuronx, or its emulator."""
+
+    backend: TnxBackend
+    checkpoint: Checkpoint
+    role: Role
+    workers: int
+
+    @property
+    def graphs(self) -> int:
+        return self.backend.settings.graphs(graphs_of(self.backend.settings, self.role).windows)
+
+    @property
+    def kind(self) -> str:
+        settings, config = self.backend.settings, self.checkpoint.config
+        device = "simulated" if settings.rehearse else "neuronx-cc"
+        shape = f"{config.get('num_hidden_layers')} layers of {config.get('hidden_size')}"
+        return f"{device}, {settings.library}, {shape}, {settings.tp_degree} cores"
+
+    def compile(self, folder: Path, listener: Listener) -> int:
+        model = build_model(
+            self.backend.library, self.checkpoint.directory, self.backend.settings, self.role, workers=self.workers
+        )
+        return compile_graphs(model, folder, self.workers, listener)
