@@ -123,9 +123,7 @@ class _Heard:
         return f"{self.last.graphs_done} of {counted(self.last.graphs_total, 'graph')} are kept."
 
 
-def _prepare(
-    location: PairLocation, store: ArtefactStore, output: Output, args: argparse.Namespace
-) -> int:
+def _prepare(location: PairLocation, store: ArtefactStore, output: Output, args: argparse.Namespace) -> int:
     reporter = make_reporter(output.terminal, json=args.json_progress)
     heard = _Heard(reporter)
     try:
@@ -177,9 +175,9 @@ def _described(manifest: Manifest) -> list[str]:
     facts = manifest.facts
     device = "simulated device" if manifest.simulated else "NeuronCores"
     packages = [f"{name} {facts[name]}" for name in facts if name.startswith(("transformers-", "neuron"))]
+    size = f"{counted(manifest.graphs, 'graph')}, {manifest.bytes / 1e6:.1f} MB"
     return [
-        f"{manifest.key[:SHOWN_DIGITS]}  {manifest.role} {manifest.model}, {counted(manifest.graphs, 'graph')}, "
-        f"{manifest.bytes / 1e6:.1f} MB, {device}",
+        f"{manifest.key[:SHOWN_DIGITS]}  {manifest.role}: {manifest.model}, {size}, {device}",
         f"          {'; '.join(f'{name} {facts[name]}' for name in SHOWN_FACTS if name in facts)}",
         f"          {'; '.join([*packages, f'prepared {manifest.made_at[:10]} in {duration(manifest.seconds)}'])}",
     ]

@@ -132,13 +132,13 @@ class ArtefactStore:
         return min(near, key=lambda one: len(one[1]), default=None)
 
     def manifests(self) -> list[Manifest]:
-        """Every finished set, oldest first; folders whose manifest cannot be read are passed over."""
+        """Every finished set, oldest first, target before draft; folders whose manifest cannot be read are passed over."""
         try:
             folders = [path for path in self.root.iterdir() if path.is_dir() and not path.suffix]
         except OSError:
             return []
         found = [manifest for folder in folders if (manifest := read_manifest(folder)) is not None]
-        return sorted(found, key=lambda manifest: manifest.made_at)
+        return sorted(found, key=lambda manifest: (manifest.made_at, manifest.role == "draft"))
 
     def unfinished(self) -> list[Path]:
         """Partial folders, of attempts that were stopped or still run."""

@@ -84,7 +84,9 @@ def prepare(
         try:
             graphs = _make(side, store, telling, durations, salvage=bool(trouble))
         except FAILURES as error:
-            if isinstance(error, BrokenPipeError):  # nobody listens any more, which is no failure of the compiler
+            if isinstance(
+                error, BrokenPipeError
+            ):  # nobody listens any more, which is no failure of the compiler
                 raise
             asked = Asked(side.recipe.model, side.recipe.role, int(dict(side.recipe.facts)[CORES]))
             around = Circumstances(asked, store.root, workers, log(), log_path)
@@ -95,9 +97,7 @@ def prepare(
     return PreparationDone(compiled, telling.graphs_total, clock() - begun, simulated)
 
 
-def _make(
-    side: Side, store: ArtefactStore, telling: Telling, durations: Durations, *, salvage: bool
-) -> int:
+def _make(side: Side, store: ArtefactStore, telling: Telling, durations: Durations, *, salvage: bool) -> int:
     with store.begun(side.recipe) as folder:
         if salvage:
             store.salvage(side.recipe)
@@ -164,15 +164,18 @@ class Telling:
 
     def skip(self) -> None:
         """The side is prepared."""
-        self.end(self._totals[self._place])
+        self._end(self._totals[self._place])
 
     def end(self, graphs: int) -> None:
         """The side is finished, with as many graphs as there really were."""
+        self._stage = (Stage.SAVING, 0, 0)
+        self._end(graphs)
+
+    def _end(self, graphs: int) -> None:
         with self._lock:
             self._totals[self._place] = graphs
             self._finished += graphs
             self._done = 0
-            self._stage = (Stage.SAVING, 0, 0)
             self._say()
 
     # compiling.Listener

@@ -6,18 +6,26 @@ Loading asks the same `TnxBackend` for settings and the same `build_model` for t
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from chatapp.domain.errors import PrepareFailed
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import PairLocation
 from chatapp.engine.backends.checkpoint import Checkpoint, read_checkpoint
 from chatapp.engine.backends.neuron.building import OPTIONS, build_model, graphs_of
 from chatapp.engine.backends.neuron.compiling import Listener, compile_graphs
+from chatapp.engine.backends.neuron.library import INDEX, numbers
 from chatapp.engine.backends.neuron.loading import TnxBackend
 from chatapp.engine.backends.neuron.preparing import Side
 from chatapp.engine.backends.neuron.recipe import Role, make_recipe
 
+COMPILER = "neuronx-cc"
+SMALLEST_COMPILER = (2,)
+"""The public index holds a placeholder 1.0 under the same name."""
 WORKER_BYTES = 4 << 30
 """Host memory that one compiler process is given. A rule of thumb: large graphs may take more."""
 
@@ -28,13 +36,39 @@ def usual_workers() -> int:
     return max(min(memory // WORKER_BYTES, os.cpu_count() or 1), 1)
 
 
+def require_compiler(
+    version_of: Callable[[str], str] = version, program: Callable[[str], str | None] = shutil.which
+) -> None:
+    """Raises `PrepareFailed` where graphs can be traced and not compiled."""
+    try:
+        found = version_of(COMPILER)
+    except PackageNotFoundError:
+        what = f"The compiler {COMPILER} is not installed"
+    else:
+        if numbers(found) >= SMALLEST_COMPILER and program(COMPILER) is not None:
+            return
+        what = (
+            f"{COMPILER} {found} is the placeholder of the public index, not the compiler"
+            if numbers(found) < SMALLEST_COMPILER
+            else f"{COMPILER} {found} is installed and its program is not on the PATH"
+        )
+    raise PrepareFailed(
+        f"{what}.",
+        remedy=f"Install it from AWS's index (`pip install {COMPILER} --extra-index-url={INDEX}`) with the versions in "
+        "packaging/neuron/constraints-tnx.txt, and start from that environment; `chatapp doctor` checks it.",
+    )
+
+
 def sides_of(location: PairLocation, workers: int) -> list[Side]:
     """Target first. Reads both checkpoints and hashes their weights.
 
     Raises `ModelError` for what is no model or cannot run on NeuronCores, `DeviceUnavailable` without the library, and
     `InvalidSetting`.
     """
-    backend = TnxBackend(location.neuron or NeuronSettings())
+    settings = location.neuron or NeuronSettings()
+    backend = TnxBackend(settings)
+    if not settings.rehearse:
+        require_compiler()  # now, and not when all weights have been read
     directories: list[tuple[Role, Path]] = [("target", location.target)]
     if location.draft is not None:
         directories.append(("draft", location.draft))
@@ -73,6 +107,10 @@ class TnxCompiler:
 
     def compile(self, folder: Path, listener: Listener) -> int:
         model = build_model(
-            self.backend.library, self.checkpoint.directory, self.backend.settings, self.role, workers=self.workers
+            self.backend.library,
+            self.checkpoint.directory,
+            self.backend.settings,
+            self.role,
+            workers=self.workers,
         )
         return compile_graphs(model, folder, self.workers, listener)
