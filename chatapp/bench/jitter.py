@@ -61,7 +61,7 @@ class Steps:
 
 
 def run_suite(options: SuiteOptions) -> dict[str, Any]:
-    engine = Engine(threads=options.threads, device="cpu")
+    engine = Engine(threads=options.threads, device="cpu", may_compile=options.may_compile)
     info = engine.load(options.pair, lambda _: None)
     kinds = options.kinds or KINDS
     prompts = [prompt for kind in kinds for prompt in prompts_of(kind, options.prompts)]

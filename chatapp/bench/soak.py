@@ -55,7 +55,7 @@ def run_suite(options: SuiteOptions) -> dict[str, Any]:
             )
             for seed, role in enumerate(("target", "draft"))
         )
-        engine = Engine(threads=options.threads or 1, device="cpu")
+        engine = Engine(threads=options.threads or 1, device="cpu", may_compile=options.may_compile)
         engine.load(PairLocation("small", target, draft), lambda _: None)
         chance = random.Random(options.seed)
         one = lambda number: run_once(engine, chance, number)  # noqa: E731 - a name for what is repeated

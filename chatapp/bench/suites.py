@@ -33,6 +33,7 @@ class SuiteOptions:
 
     location: PairLocation | None = None
     device: str | None = None
+    may_compile: bool = False
     threads: int | None = None
     kinds: tuple[str, ...] = ()
     windows: tuple[int, ...] = DEFAULT_WINDOWS

@@ -26,7 +26,7 @@ from chatapp.engine.session import Engine
 def run_suite(options: SuiteOptions) -> dict[str, Any]:
     """Measure and print. Raises `ModelError`, and `RequestError` for parts that the registry does not know."""
     location, sampling = options.pair, options.sampling()
-    engine = Engine(threads=options.threads, device=options.device)
+    engine = Engine(threads=options.threads, device=options.device, may_compile=options.may_compile)
     info = engine.load(location, lambda _: None)
     windows = [k for k in options.windows if k in info.capabilities.windows]
     conditions = describe_conditions(info, sampling, options)

@@ -68,7 +68,7 @@ class Switch:
 
 
 def run_suite(options: SuiteOptions) -> dict[str, Any]:
-    engine = Engine(threads=options.threads, device=options.device)
+    engine = Engine(threads=options.threads, device=options.device, may_compile=options.may_compile)
     info = engine.load(options.pair, lambda _: None)
     without_end(engine)
     prompts = [

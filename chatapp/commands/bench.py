@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.commands.gui import add_weights_arguments
+from chatapp.commands.neuron_arguments import add_neuron_arguments, neuron_settings
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--draft", type=Path, help="directory of the draft model")
     add_weights_arguments(what)
+    add_neuron_arguments(what)
     what.add_argument(
         "--shape",
         type=_names,
@@ -69,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--threads", type=_positive, help="compute threads (default: physical cores less one)")
     how.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    how.add_argument(
+        "--compile",
+        action="store_true",
+        help="NeuronCores: compile here what was not prepared, instead of refusing (chatapp prepare is better)",
+    )
     _add_amounts(parser.add_argument_group("how much"))
     parser.set_defaults(usage_error=parser.error)
 
@@ -97,6 +104,8 @@ def _add_amounts(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.draft is not None and args.target is None:
         args.usage_error("--draft needs --target")
+    if args.device is not None and args.neuron is not None:
+        args.usage_error("--neuron is a device of its own: it does not go with --device")
     if args.gui:
         for name in NOT_WITH_GUI:
             if getattr(args, name) is not None:
@@ -120,7 +129,12 @@ def _location(args: argparse.Namespace) -> PairLocation | None:
     from chatapp.resources import builtin_pair
 
     pair = builtin_pair() if args.target is None else PairLocation(args.target.name, args.target, args.draft)
-    chosen = replace(pair, target_weights=args.target_weights, draft_weights=args.draft_weights)
+    chosen = replace(
+        pair,
+        target_weights=args.target_weights,
+        draft_weights=args.draft_weights,
+        neuron=neuron_settings(args) if args.device is None else None,
+    )
     return None if chosen == builtin_pair() else chosen
 
 
@@ -130,6 +144,7 @@ def _options(args: argparse.Namespace) -> SuiteOptions:
     return SuiteOptions(
         location=_location(args),
         device=args.device,
+        may_compile=args.compile,
         threads=args.threads,
         kinds=tuple(args.kinds),
         windows=tuple(args.k or DEFAULT_WINDOWS),

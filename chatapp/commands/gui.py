@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from chatapp.commands.neuron_arguments import add_neuron_arguments, neuron_settings
 from chatapp.domain.ports import WEIGHTS
 
 SIZE = re.compile(r"(\d{3,5})x(\d{3,5})")
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--draft", type=Path, metavar="DIR", help="the draft model that goes with --target")
     add_weights_arguments(parser)
+    add_neuron_arguments(parser, rehearsal=True)
     parser.add_argument(
         "--theme", choices=("system", "light", "dark"), help="colours (default: as last time)"
     )
@@ -89,5 +91,6 @@ def run(args: argparse.Namespace) -> int:
             screenshot=args.screenshot,
             screenshot_after=args.screenshot_after,
             select_token=args.select_token,
+            neuron=neuron_settings(args),
         )
     )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from chatapp.commands.neuron_arguments import add_neuron_arguments, neuron_settings
 from chatapp.domain.errors import ChatappError, WeightsDamaged
 from chatapp.library.catalogue import ModelDescription, damaged_files, describe_model
 from chatapp.resources import builtin_pair, resource_path
@@ -32,36 +33,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="model directories to look at, instead of the built-in pair",
     )
+    add_neuron_arguments(parser.add_argument_group("on NeuronCores (chatapp plan says whether a pair fits)"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print; the status is 1 when something is damaged or missing."""
     directories: list[Path] = args.directories
+    on_neuron = neuron_settings(args) is not None
     if directories:
-        return _show((str(directory), directory) for directory in directories)
+        return _show(((str(directory), directory) for directory in directories), on_neuron=on_neuron)
     pair = builtin_pair()
     print(f"{pair.name.capitalize()}: {resource_path('pair')}\n")
     models = (
         [("target", pair.target)] if pair.draft is None else [("target", pair.target), ("draft", pair.draft)]
     )
-    status = _show(models) or _check(resource_path("pair"))
+    status = _show(models, on_neuron=on_neuron) or _check(resource_path("pair"))
     print(f"\n{ACCEPTED}")
     return status
 
 
-def _show(models: Iterable[tuple[str, Path]]) -> int:
+def _show(models: Iterable[tuple[str, Path]], *, on_neuron: bool) -> int:
     status = EXIT_OK
     for label, directory in models:
         try:
-            print(f"{label}\n{_described(describe_model(directory))}")
+            print(f"{label}\n{_described(describe_model(directory), on_neuron=on_neuron)}")
         except ChatappError as error:
             print(f"chatapp: {error}", file=sys.stderr)
             status = EXIT_DAMAGED
     return status
 
 
-def _described(model: ModelDescription) -> str:
-    rows = (
+def _described(model: ModelDescription, *, on_neuron: bool) -> str:
+    rows = [
         ("architecture", f"{model.architecture}, {_counted(model.layers, 'layer')}"),
         ("parameters", f"{model.parameters:,}"),
         ("vocabulary", f"{model.vocabulary:,} tokens"),
@@ -69,13 +72,21 @@ def _described(model: ModelDescription) -> str:
         ("dtype", ", ".join(model.dtypes)),
         ("runs on", _runs_on(model)),
         ("weights", f"{model.size_bytes / 1e6:.1f} MB in {_counted(len(model.weights), 'file')}"),
-    )
+    ]
+    if on_neuron:
+        rows.append(("NeuronCores", _runs_on_neuron(model)))
     return "\n".join(f"  {name:<13}{value}" for name, value in rows)
 
 
 def _runs_on(model: ModelDescription) -> str:
     """Which code computes it, and why; in which numbers depends on the processor and is in the window and in every record."""
     return "fast path" if model.obstacle is None else f"transformers, because: {model.obstacle}"
+
+
+def _runs_on_neuron(model: ModelDescription) -> str:
+    if model.neuron_obstacle is None:
+        return "by transformers-neuronx"
+    return f"not by transformers-neuronx: {model.neuron_obstacle}"
 
 
 def _counted(count: int, noun: str) -> str:

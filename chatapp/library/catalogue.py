@@ -14,6 +14,7 @@ from typing import Any
 
 from chatapp.domain.decoder_config import obstacle
 from chatapp.domain.errors import ModelNotFound, NotAModel
+from chatapp.domain.neuron_fitness import misfit
 from chatapp.library.weights import WeightFile, read_weight_file
 
 CONFIG_FILE = "config.json"
@@ -26,7 +27,7 @@ CHUNK_BYTES = 1 << 20
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
     """One model directory as its files describe it; `layers`, `context` and `vocabulary` are 0 where unsaid.
-    `obstacle` is why the fast path cannot run it, None when it can."""
+    `obstacle` is why the fast path cannot run it, None when it can; `neuron_obstacle` the same of transformers-neuronx."""
 
     directory: Path
     architecture: str
@@ -35,6 +36,7 @@ class ModelDescription:
     vocabulary: int
     weights: tuple[WeightFile, ...]
     obstacle: str | None
+    neuron_obstacle: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -73,13 +75,13 @@ def describe_model(directory: Path) -> ModelDescription:
         _count(config, "max_position_embeddings"),
         _count(config, "vocab_size"),
         tuple(read_weight_file(path) for path in paths),
-        _obstacle(directory, config),
+        *_obstacles(directory, config),
     )
 
 
-def _obstacle(directory: Path, config: dict[str, Any]) -> str | None:
+def _obstacles(directory: Path, config: dict[str, Any]) -> tuple[str | None, str | None]:
     try:
-        return obstacle(config)
+        return obstacle(config), (misfit(config) or (None,))[0]
     except (TypeError, ValueError) as error:
         raise NotAModel(
             f"{directory}/{CONFIG_FILE} cannot be read: {error}.", remedy=GIVE_A_DIRECTORY

@@ -97,8 +97,15 @@ def test_changed_and_missing_files_are_named(model: Path) -> None:
     ]
 
 
+def looked_at(*words: str | Path) -> int:
+    """`chatapp models` with these arguments."""
+    parser = argparse.ArgumentParser()
+    models.add_arguments(parser)
+    return models.run(parser.parse_args([str(word) for word in words]))
+
+
 def test_command_shows_directories(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = models.run(argparse.Namespace(directories=[model]))
+    status = looked_at(model)
     shown = capsys.readouterr()
     assert status == 0
     assert "LlamaForCausalLM, 3 layers" in shown.out
@@ -109,7 +116,7 @@ def test_command_shows_directories(model: Path, capsys: pytest.CaptureFixture[st
 def test_command_shows_the_whole_ones_and_fails_for_the_damaged(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = models.run(argparse.Namespace(directories=[tmp_path / "nowhere", model]))
+    status = looked_at(tmp_path / "nowhere", model)
     shown = capsys.readouterr()
     assert status == 1
     assert "nowhere" in shown.err
@@ -117,7 +124,7 @@ def test_command_shows_the_whole_ones_and_fails_for_the_damaged(
 
 
 def test_the_built_in_pair_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    status = models.run(argparse.Namespace(directories=[]))
+    status = looked_at()
     shown = capsys.readouterr()
     assert (status, shown.err) == (0, "")
     assert "every checksum agrees" in shown.out
@@ -139,8 +146,25 @@ def test_command_says_which_code_would_run_a_model_and_why(
     model: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], said: str
 ) -> None:
     (model / "config.json").write_text(json.dumps({**CONFIG, **changes}))
-    assert models.run(argparse.Namespace(directories=[model])) == 0
+    assert looked_at(model) == 0
     assert f"runs on      {said}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_type": "llama"}, "by transformers-neuronx"),
+        ({"model_type": "mistral"}, "not by transformers-neuronx: of its models only Llama verifies"),
+    ],
+)
+def test_command_says_whether_neuron_cores_could_run_a_model(
+    model: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], said: str
+) -> None:
+    (model / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+    assert looked_at(model, "--neuron", "tnx") == 0
+    assert f"NeuronCores  {said}" in capsys.readouterr().out
+    assert looked_at(model) == 0
+    assert "NeuronCores" not in capsys.readouterr().out
 
 
 def test_a_configuration_with_impossible_values_is_no_model(model: Path) -> None:
