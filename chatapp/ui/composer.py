@@ -255,7 +255,8 @@ class Composer(QFrame, ThemedWidget):
         automatic = self.auto.isChecked()
         k = self.window_slider.value()
         self._caption.setText(f"k up to {k}" if automatic else "Window k")
-        self.window_slider.setToolTip(CAP_TIP if automatic else WINDOW_TIP)
+        tips = (CAP_TIP if automatic else WINDOW_TIP, self.window_slider.compiled_words)
+        self.window_slider.setToolTip("\n".join(filter(None, tips)))
         self.window_slider.setAccessibleName(
             "Window k, the most that Auto may choose" if automatic else "Window k"
         )

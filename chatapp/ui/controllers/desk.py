@@ -277,6 +277,7 @@ class Desk(QObject):
         composer, capabilities = self._window.composer, info.capabilities
         self._window.header.show_pair(info)
         composer.window_slider.set_stops(capabilities.windows)
+        composer.window_slider.set_compiled(capabilities.compiled_windows)
         composer.set_can_speculate(capabilities.can_speculate, NO_DRAFT)
         for action in (
             self._window.actions_.speculation,

@@ -1,6 +1,8 @@
 """The slider of k: ticks with numbers, and the value in a bubble that is the handle. Snaps to the stops it is given.
 
-It must not know an engine; the stops come from outside.
+Where the target's passes are compiled for certain windows, those stops stand out: there no row of a pass is padding. Between
+two of them the track shows in a paler colour what the next window holds beyond k. It must not know an engine; the stops and
+the compiled windows come from outside.
 """
 
 from __future__ import annotations
@@ -20,6 +22,13 @@ TRACK_PX = 4
 TICK_LABEL_PX = 10
 LABEL_SPACE_PX = 14
 LABEL_ROOM_PX = 22
+DOT_PX = 2.5
+SMALL_DOT_PX = 1.5
+MARK_WIDTH_PX = 4
+MARK_HEIGHT_PX = 12
+PALE = 0.35
+"""Opacity of the rows that a compiled window holds beyond k."""
+DESCRIPTION = "How many tokens one pass of the target can yield"
 
 
 class WindowSlider(QSlider, ThemedWidget):
@@ -28,13 +37,15 @@ class WindowSlider(QSlider, ThemedWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self._stops: tuple[int, ...] = tuple(range(SLIDER_MIN_WINDOW, MAX_WINDOW + 1))
+        self._compiled: tuple[int, ...] = ()
         self.setRange(SLIDER_MIN_WINDOW, MAX_WINDOW)
         self.setValue(DEFAULT_WINDOW)
         self.setPageStep(2)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Window k")
-        self.setAccessibleDescription("How many tokens one pass of the target can yield")
         self.setMinimumWidth(140)
+        self.valueChanged.connect(self._describe)
+        self._describe()
 
     @property
     def stops(self) -> tuple[int, ...]:
@@ -49,6 +60,34 @@ class WindowSlider(QSlider, ThemedWidget):
         self.setRange(stops[0], stops[-1])
         self.setValue(self.nearest(self.value()))
         self.update()
+
+    def set_compiled(self, windows: Sequence[int]) -> None:
+        """Passes of the target are compiled for these windows, ascending, and a k between two costs what the next of them
+        does; none where every k has a cost of its own."""
+        self._compiled = tuple(windows)
+        self._describe()
+        self.update()
+
+    @property
+    def compiled_words(self) -> str:
+        """What a pass of this k costs, where that is not k's own; empty otherwise."""
+        k = self.value()
+        if not self._compiled:
+            return ""
+        window = self._window_of(k)
+        if window is None:
+            return f"k {k} takes more than one pass: the longest compiled window is {self._compiled[-1]}."
+        if window == k:
+            return f"k {k} fills a compiled window: nothing is padded."
+        free = min(window, self.maximum())
+        return f"k {k} runs in the compiled window of {window}: up to k {free} a pass of the target costs the same."
+
+    def _window_of(self, k: int) -> int | None:
+        """The compiled window that a pass of k runs in; None where it takes several."""
+        return next((window for window in self._compiled if window >= k), None)
+
+    def _describe(self) -> None:
+        self.setAccessibleDescription(". ".join(filter(None, (DESCRIPTION, self.compiled_words))))
 
     def nearest(self, k: int) -> int:
         return min(self._stops, key=lambda stop: (abs(stop - k), stop))
@@ -124,25 +163,45 @@ class WindowSlider(QSlider, ThemedWidget):
         painter.drawRoundedRect(QRectF(left, middle - TRACK_PX / 2, right - left, TRACK_PX), 2, 2)
         painter.setBrush(QColor(self.tokens.accent if self.isEnabled() else self.tokens.border_strong))
         painter.drawRoundedRect(QRectF(left, middle - TRACK_PX / 2, here - left, TRACK_PX), 2, 2)
+        window = self._window_of(self.value())
+        if window is not None and self.isEnabled():
+            pale = QColor(self.tokens.accent)
+            pale.setAlphaF(PALE)
+            painter.setBrush(pale)
+            end = self._x_of(min(window, self.maximum()))
+            painter.drawRect(QRectF(here, middle - TRACK_PX / 2, end - here, TRACK_PX))
 
     def _paint_ticks(self, painter: QPainter, middle: float) -> None:
-        painter.setFont(number_font(TICK_LABEL_PX))
         top = middle + HANDLE_HEIGHT_PX / 2 + 1
         labelled = self._labelled_stops()
         for k in self._stops:
             x = self._x_of(k)
             passed = k <= self.value() and self.isEnabled()
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(self.tokens.accent if passed else self.tokens.border_strong))
-            painter.drawEllipse(QPointF(x, middle), 2.5, 2.5)
+            marked = k in self._compiled
+            ahead = self.tokens.muted if marked and self.isEnabled() else self.tokens.border_strong
+            painter.setBrush(QColor(self.tokens.accent if passed else ahead))
+            if marked:
+                box = QRectF(0, 0, MARK_WIDTH_PX, MARK_HEIGHT_PX)
+                box.moveCenter(QPointF(x, middle))
+                painter.drawRoundedRect(box, MARK_WIDTH_PX / 2, MARK_WIDTH_PX / 2)
+            else:
+                size = SMALL_DOT_PX if self._compiled else DOT_PX
+                painter.drawEllipse(QPointF(x, middle), size, size)
             if k in labelled:
-                painter.setPen(QColor(self.tokens.muted if self.isEnabled() else self.tokens.disabled))
+                painter.setFont(number_font(TICK_LABEL_PX, bold=marked))
+                strong = self.tokens.text if marked else self.tokens.muted
+                painter.setPen(QColor(strong if self.isEnabled() else self.tokens.disabled))
                 painter.drawText(
                     QRectF(x - 12, top, 24, LABEL_SPACE_PX), Qt.AlignmentFlag.AlignCenter, str(k)
                 )
 
     def _labelled_stops(self) -> set[int]:
-        """Both ends, and as many even stops between as have room for their numbers."""
+        """Those of compiled windows where there are any; else both ends, and as many even stops between as have room for
+        their numbers."""
+        marked = {k for k in self._stops if k in self._compiled}
+        if marked:
+            return marked | {self._stops[0], self._stops[-1]}
         room = (self._x_of(self.maximum()) - self._x_of(self.minimum())) / max(
             self.maximum() - self.minimum(), 1
         )
