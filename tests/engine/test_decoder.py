@@ -95,7 +95,7 @@ def both(
 
 def without_numba(patch: pytest.MonkeyPatch) -> None:
     """As on a machine where it is not installed."""
-    for name in [name for name in sys.modules if name.endswith("decoder.kernels")]:
+    for name in [name for name in sys.modules if ".decoder.kernels" in name]:
         patch.delitem(sys.modules, name)
     patch.delattr("chatapp.engine.backends.decoder.kernels", raising=False)
     patch.setitem(sys.modules, "numba", None)

@@ -13,6 +13,7 @@ import torch
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.decoder import fused, kernels
 from chatapp.engine.backends.decoder.fused import FusedDecoder
+from chatapp.engine.backends.decoder.kernels import compiling
 from chatapp.engine.backends.decoder.linears import packed
 from chatapp.engine.backends.decoder.rotary import RotaryPositions
 from chatapp.engine.backends.decoder.shape import DecoderShape
@@ -32,10 +33,13 @@ def build(dtype: torch.dtype = torch.float32) -> FusedDecoder:
     return FusedDecoder(SHAPE, weights, packed, dtype, ModelInfo("random", "llama", 0, "", ""))
 
 
+def name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     both, out = torch.cat([gate, up]).contiguous(), torch.empty_like(gate)
-    kernel = kernels.gated_bf16 if gate.dtype == torch.bfloat16 else kernels.gated_f32
-    kernel(both.data_ptr(), out.data_ptr(), 1, len(gate))
+    kernels.gating(name(gate.dtype))(both.data_ptr(), out.data_ptr(), 1, len(gate))
     return out
 
 
@@ -56,7 +60,7 @@ def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
     h = torch.empty(len(x), dtype=torch.bfloat16)
     # A gain of x over a row of ones that is normalised by 1 gives x.
     ones = torch.ones(len(x))
-    kernels.add_and_normalise_bf16(
+    kernels.normalising("bfloat16")(
         ones.data_ptr(), 0, x.data_ptr(), h.data_ptr(), 1, len(x), 1.0 - float(len(x))
     )
     assert torch.equal(h, x.bfloat16())
@@ -78,8 +82,7 @@ def test_rows_are_normalised_behind_the_sum(dtype: torch.dtype, rows: int) -> No
     y, h = torch.randn(rows, 24, generator=generator).to(dtype), torch.empty(rows, 24, dtype=dtype)
     summed = x + y.float()
     expected = summed / (summed.square().sum(-1, keepdim=True) + 0.5).sqrt() * gain
-    kernel = kernels.add_and_normalise_bf16 if dtype == torch.bfloat16 else kernels.add_and_normalise_f32
-    kernel(x.data_ptr(), y.data_ptr(), gain.data_ptr(), h.data_ptr(), rows, 24, 0.5)
+    kernels.normalising(name(dtype))(x.data_ptr(), y.data_ptr(), gain.data_ptr(), h.data_ptr(), rows, 24, 0.5)
     assert torch.equal(x, summed), "the residual's sum stays"
     assert torch.allclose(h.float(), expected, rtol=8e-3 if dtype == torch.bfloat16 else 1e-6, atol=1e-7)
 
@@ -133,7 +136,8 @@ def test_heads_narrower_than_a_vector() -> None:
 
 
 def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "chatapp.engine.backends.decoder.kernels")
+    for loaded in [loaded for loaded in sys.modules if ".decoder.kernels" in loaded]:
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.delattr("chatapp.engine.backends.decoder.kernels")
     monkeypatch.setitem(sys.modules, "numba", None)
     assert fused.kernels() is None
@@ -148,5 +152,5 @@ def test_kernels_compile_where_no_folder_keeps_them(
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: ("compiled", bool(options.get("cache")), function)
 
-    monkeypatch.setattr("chatapp.engine.backends.decoder.kernels.numba.njit", refuse)
-    assert kernels._entry(abs) == ("compiled", folder_can_be_written, abs)  # type: ignore[comparison-overlap] # njit is replaced
+    monkeypatch.setattr("numba.njit", refuse)
+    assert compiling.entry(abs) == ("compiled", folder_can_be_written, abs)  # type: ignore[comparison-overlap] # njit is replaced

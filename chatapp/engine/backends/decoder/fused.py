@@ -65,13 +65,10 @@ class FusedDecoder(DecoderModel):
         int8 = any(one.kind.startswith("int8") for one in self.linears)
         self._dtype = torch.float32 if int8 else kv_dtype
         self._kernels = compiled
-        half = self._dtype == torch.bfloat16
-        self._normalise: Callable[..., None] = (
-            compiled.add_and_normalise_bf16 if half else compiled.add_and_normalise_f32
-        )
-        self._gate: Callable[..., None] = compiled.gated_bf16 if half else compiled.gated_f32
-        over_half = compiled.attend_f32_over_bf16 if kv_dtype == torch.bfloat16 else compiled.attend_f32
-        self._attend_heads: Callable[..., None] = compiled.attend_bf16 if half else over_half
+        act, kv = (str(dtype).removeprefix("torch.") for dtype in (self._dtype, kv_dtype))
+        self._normalise: Callable[..., None] = compiled.normalising(act)
+        self._gate: Callable[..., None] = compiled.gating(act)
+        self._attend_heads: Callable[..., None] = compiled.attending(act, kv)
         self._turns = _turns(shape)
         # Values of a head fill whole vectors; what is beyond its size stays zero.
         self._padded = -(-shape.head_dim // compiled.LANES) * compiled.LANES

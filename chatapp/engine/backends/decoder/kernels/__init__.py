@@ -1,0 +1,74 @@
+"""What stands between a decoder's matrix products, compiled for the processor at hand by numba.
+
+As torch operators these are some forty small calls a layer, which at batch 1 take longer than the products themselves; here
+they are four. Arguments are addresses and counts, which numba unpacks in a fraction of a microsecond. `act` is the type that
+products take and give and `kv` the type of keys and values, `"float32"` or `"bfloat16"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from chatapp.engine.backends.decoder.kernels.attention import CHUNK, TILE, attended
+from chatapp.engine.backends.decoder.kernels.compiling import LANES, STAMP, entry
+from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
+from chatapp.engine.backends.decoder.kernels.rows import add_and_normalise, gated
+
+__all__ = ["CHUNK", "LANES", "TILE", "attending", "gating", "normalising"]
+
+Kernel = Callable[..., None]
+KINDS = {"float32": f32, "bfloat16": u16}
+
+
+@lru_cache(maxsize=2)
+def normalising(act: str) -> Kernel:
+    """`(x, y, gain, h, rows, size, eps)`: x += y (address 0: nothing), h = x · gain / √(Σ x² + eps), by rows of `size`;
+    `x` and `gain` are float32, `y` and `h` of `act`."""
+    kind, stamp = KINDS[act], STAMP
+
+    @entry
+    def normalise(x: int, y: int, gain: int, h: int, rows: int, size: int, eps: float) -> None:
+        _ = stamp
+        add_and_normalise(kind, x, y, gain, h, rows, size, eps)
+
+    return normalise
+
+
+@lru_cache(maxsize=2)
+def gating(act: str) -> Kernel:
+    """`(gate_up, out, rows, size)`: silu(gate) · up, rows of `2 · size` to rows of `size`."""
+    kind, stamp = KINDS[act], STAMP
+
+    @entry
+    def gate(gate_up: int, out: int, rows: int, size: int) -> None:
+        _ = stamp
+        gated(kind, gate_up, out, rows, size)
+
+    return gate
+
+
+@lru_cache(maxsize=4)
+def attending(act: str, kv: str) -> Kernel:
+    """`(qkv, out, cache, tiles, turns, gain, scratch, start, rows, heads, kv_heads, size, eps, first, stop)`: rows `start`
+    and on of a layer, for the key heads `first` … `stop`.
+
+    `qkv` is `[rows, heads + 2 · kv_heads, size]` and `out` `[rows, heads, size]`, of `act`. `cache` is `[kv_heads, 2, tiles,
+    padded · TILE]` of `kv`, keys `[size, TILE]` and values `[TILE, padded]` by tile, `padded` the next multiple of LANES.
+    `turns` are cosine and sine by position and pair, `gain` of queries and keys (address 0: none) with `eps` as in
+    `normalising`, both float32. `scratch` has room for `min(rows, CHUNK) · heads / kv_heads · (size + padded + 1 + whole
+    tiles + 16)` float32.
+    """
+    kind, kv_kind, stamp = KINDS[act], KINDS[kv], STAMP
+
+    @entry
+    def attend(
+        qkv: int, out: int, cache: int, tiles: int, turns: int, gain: int, scratch: int, start: int, rows: int,
+        heads: int, kv_heads: int, size: int, eps: float, first: int, stop: int,
+    ) -> None:  # fmt: skip
+        _ = stamp
+        attended(
+            kind, kv_kind, qkv, out, cache, tiles, turns, gain, scratch, start, rows, heads, kv_heads, size, eps, first, stop
+        )  # fmt: skip
+
+    return attend

@@ -1,0 +1,49 @@
+"""How kernels are compiled for the processor at hand, and kept. Knows no kernel."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite.binding as llvm
+import numba
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _lanes() -> int:
+    """Numbers of float32 in a vector of this processor."""
+    features = llvm.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+LANES = _lanes()
+
+# A product and a sum may become one instruction. Sums may be reordered only where nothing but the code decides how.
+ORDERED = {"contract", "nsz"}
+ANY_ORDER = {*ORDERED, "reassoc", "nnan"}
+
+STAMP = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+"""Of all sources here. numba's cache on disk notices a change of the file that an entry stands in, not of those it calls,
+but also the values that an entry closes over: every entry closes over this one."""
+
+
+def compiled(flags: set[str], **options: Any) -> Callable[[F], F]:
+    # numpy's way of dividing: without a branch for zero, which would keep loops from being vectorised.
+    return numba.njit(nogil=True, fastmath=flags, error_model="numpy", **options)  # type: ignore[no-any-return] # untyped
+
+
+def instruction(build: Callable[..., Any]) -> Any:
+    """A function that becomes the LLVM instructions that `build` names; numba types its arguments by their number."""
+    return intrinsic(build)
+
+
+def entry(function: F) -> F:
+    """A kernel that is called from outside; kept on disk wherever numba finds a folder to write to."""
+    try:
+        return compiled(ORDERED, cache=True)(function)
+    except RuntimeError:
+        return compiled(ORDERED)(function)
