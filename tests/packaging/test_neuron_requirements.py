@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from chatapp.library.host import working_set
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -28,7 +30,7 @@ PLACEHOLDERS = {
 }
 """The highest version of each on the public index, November 2026."""
 SETS = {
-    "neuron": ("constraints-tnx.txt", ("3.10", "3.11")),
+    "neuron": ("constraints.txt", ("3.10", "3.11")),
     "neuron-nxdi": ("constraints-nxdi.txt", ("3.11", "3.12", "3.13")),
 }
 
@@ -93,3 +95,13 @@ def test_ordinary_set_ups_have_one_version_of_torch() -> None:
     assert f"\ntorch_version={ordinary['torch']}\n" in setup
     (torch,) = [one for one in requirements(None) if one.name == "torch"]
     assert torch.specifier.contains(ordinary["torch"])
+
+
+def test_the_doctor_looks_for_the_same_set() -> None:
+    theirs = pins(ROOT / "packaging" / "neuron" / "constraints.txt", "3.11")
+    assert working_set.LIBRARY_SDK[theirs["transformers-neuronx"]] == working_set.LAST_SDK
+    for name, numbers in working_set.WHEELS.items():
+        assert theirs[name].startswith(working_set.dotted(numbers) + ".")
+    assert theirs["torch-neuronx"].endswith("." + working_set.dotted(working_set.TORCH_NEURONX_BUILD))
+    successor = pins(ROOT / "packaging" / "neuron" / "constraints-nxdi.txt", "3.12")
+    assert successor[working_set.SUCCESSOR] == working_set.dotted(working_set.SUCCESSOR_LAST)

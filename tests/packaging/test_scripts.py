@@ -6,12 +6,20 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("packaging/run", "packaging/test", "packaging/train-pair", "packaging/setup.sh", ".ci/run")
+SCRIPTS = (
+    *("packaging/run", "packaging/test", "packaging/train-pair", "packaging/setup.sh", ".ci/run"),
+    *(f"packaging/neuron/{name}" for name in ("setup-host", "host-items.sh", "host-application.sh")),
+    "tests/packaging/host/stub.sh",
+)
+
+SHELLCHECK = str(Path(sys.executable).parent / "shellcheck")
+"""The one of this environment: others find other things."""
 
 FAKE_PYTHON = """#!/usr/bin/env bash
 # Stands for .venv/bin/python: notes what it is asked, and does nothing.
@@ -183,15 +191,28 @@ def test_a_python_that_is_too_old_is_a_clear_error(clone: Clone, tmp_path: Path)
     assert "python3-venv" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not at hand")
 def test_scripts_are_clean() -> None:
     done = subprocess.run(
-        ["shellcheck", "--external-sources", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [SHELLCHECK, "--external-sources", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["packaging/run", "packaging/test", "packaging/train-pair", ".ci/run"])
+def test_every_shell_script_is_looked_at_here_and_in_packaging_test() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    starts = {
+        name: (ROOT / name).read_bytes()[:30] for name in listed.splitlines() if (ROOT / name).is_file()
+    }
+    shell = {name for name, start in starts.items() if b"bash" in start or start.startswith(b"# shellcheck")}
+    assert shell == set(SCRIPTS)
+    checked = (ROOT / "packaging" / "test").read_text().split("scripts=(")[1].split(")")[0].split()
+    assert set(checked) == shell
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["packaging/run", "packaging/test", "packaging/train-pair", "packaging/neuron/setup-host", ".ci/run"],
+)
 def test_scripts_can_be_started(name: str) -> None:
     assert os.access(ROOT / name, os.X_OK)
 
