@@ -20,7 +20,7 @@ from chatapp.engine.backends.decoder.fused import FusedDecoder
 from chatapp.engine.backends.decoder.linears import bfloat16_available
 from chatapp.engine.backends.decoder.shape import obstacle, read_shape
 from chatapp.engine.backends.loading import load_model
-from chatapp.engine.backends.tiny import TinyDraft
+from chatapp.engine.backends.small import SmallDraft
 from tests.helpers import checkpoints
 
 LLAMA3 = {
@@ -265,8 +265,8 @@ def test_drafts_get_the_kernels_for_one_row(tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "plain", CONFIGS["llama: grouped"])
     checkpoints.save(tmp_path / "other", CONFIGS["qwen2"])
     tiny = load_model(read_checkpoint(tmp_path / "plain"), "cpu", role="draft")
-    assert isinstance(tiny, TinyDraft)
-    assert tiny.info.runs_on == "fast path for the smallest drafts, float32, numpy products"
+    assert isinstance(tiny, SmallDraft)
+    assert tiny.info.runs_on == "fast path for the smallest drafts, float32, one compiled call"
     assert (
         load(tmp_path / "other", role="draft").info.runs_on
         == "fast path, float32, plain products, compiled kernels"

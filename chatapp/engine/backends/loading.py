@@ -23,6 +23,7 @@ from chatapp.engine.backends.decoder.linears import (
 )
 from chatapp.engine.backends.decoder.shape import DecoderShape, obstacle, read_shape
 from chatapp.engine.backends.decoder.weights import check_weights, expected_shapes, parameters
+from chatapp.engine.backends.small import SmallDraft
 from chatapp.engine.backends.tiny import LARGEST_HEAD, LARGEST_LAYERS, TinyDraft
 from chatapp.engine.contracts import CausalModel
 
@@ -126,19 +127,29 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
     return model
 
 
-def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape, *, int8: bool) -> TinyDraft:
-    """Layers in float32 whatever was asked for: that is the fastest for the smallest. A large head, which then is most of
-    what is read, in int8 if asked and else in the checkpoint's own numbers."""
-    weights = _checked_weights(checkpoint, shape, torch.float32)
-    words = "fast path for the smallest drafts, float32, numpy products"
+def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape, *, int8: bool) -> CausalModel:
+    """Layers in the checkpoint's own numbers, or float32, whatever was asked for: that is the fastest for the smallest. A
+    large head, which then is most of what is read, in int8 if asked and else in the checkpoint's own numbers."""
+    compiled = kernels()
+    own = cpu_numbers(checkpoint.dtype())
+    # Compiled kernels widen bfloat16 as they read it, on any processor; numpy knows none.
+    half = compiled is not None and checkpoint.dtype() == torch.bfloat16
+    numbers = Numbers(torch.bfloat16, "bfloat16") if half else Numbers(torch.float32, "float32")
+    weights = _checked_weights(checkpoint, shape, numbers.dtype)
+    how = "one compiled call" if compiled is not None else "numpy products (numba is not installed)"
+    words = f"fast path for the smallest drafts, {numbers.name}, {how}"
+    product, product_bytes = None, 0
     if shape.hidden * shape.vocabulary <= LARGEST_HEAD:
         words += ", in place of the int8 that was asked for: faster at this size" if int8 else ""
-        return TinyDraft(shape, weights, _info(checkpoint, shape, "float32", words))
-    own = cpu_numbers(checkpoint.dtype())
-    matrix = weights["embed_tokens.weight" if shape.tied else "lm_head.weight"].to(own.dtype)
-    head = draft_linear(matrix, None, int8=int8)
-    info = _info(checkpoint, shape, "float32", f"{words}, the head in {'int8' if int8 else own.words}")
-    return TinyDraft(shape, weights, info, product=head.product, product_bytes=head.bytes_read)
+    else:
+        matrix = weights["embed_tokens.weight" if shape.tied else "lm_head.weight"].to(own.dtype)
+        head = draft_linear(matrix, None, int8=int8)
+        product, product_bytes = head.product, head.bytes_read
+        words += f", the head in {'int8' if int8 else own.words}"
+    info = _info(checkpoint, shape, numbers.name, words)
+    if compiled is None:
+        return TinyDraft(shape, weights, info, product=product, product_bytes=product_bytes)
+    return SmallDraft(shape, weights, info, compiled, product=product, product_bytes=product_bytes)
 
 
 def layer_parameters(shape: DecoderShape) -> int:

@@ -69,7 +69,7 @@ class FusedDecoder(DecoderModel):
         self._normalise: Callable[..., None] = compiled.normalising(act)
         self._gate: Callable[..., None] = compiled.gating(act)
         self._attend_heads: Callable[..., None] = compiled.attending(act, kv)
-        self._turns = _turns(shape)
+        self._turns = position_turns(shape)
         # Values of a head fill whole vectors; what is beyond its size stays zero.
         self._padded = -(-shape.head_dim // compiled.LANES) * compiled.LANES
         self._fused = [self._layer(index, layer) for index, layer in enumerate(self._layers)]
@@ -223,7 +223,7 @@ class FusedDecoder(DecoderModel):
         self._kv, self._tiles = grown, tiles
 
 
-def _turns(shape: DecoderShape) -> torch.Tensor:
+def position_turns(shape: DecoderShape) -> torch.Tensor:
     """Cosine and sine of every position and pair of dimensions, `[context, head_dim] float32`."""
     steps = torch.arange(shape.context_limit, dtype=torch.float32)
     angles = torch.outer(steps, inverse_frequencies(shape.rotary, shape.head_dim))

@@ -12,10 +12,22 @@ from functools import lru_cache
 
 from chatapp.engine.backends.decoder.kernels.attention import CHUNK, TILE, attended
 from chatapp.engine.backends.decoder.kernels.compiling import LANES, STAMP, entry
+from chatapp.engine.backends.decoder.kernels.draft import LAYER_ADDRESSES, drafted
 from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
+from chatapp.engine.backends.decoder.kernels.panels import STRIP
 from chatapp.engine.backends.decoder.kernels.rows import add_and_normalise, gated
 
-__all__ = ["CHUNK", "LANES", "TILE", "attending", "gating", "normalising"]
+__all__ = [
+    "CHUNK",
+    "LANES",
+    "LAYER_ADDRESSES",
+    "STRIP",
+    "TILE",
+    "attending",
+    "drafting",
+    "gating",
+    "normalising",
+]
 
 Kernel = Callable[..., None]
 KINDS = {"float32": f32, "bfloat16": u16}
@@ -72,3 +84,29 @@ def attending(act: str, kv: str) -> Kernel:
         )  # fmt: skip
 
     return attend
+
+
+@lru_cache(maxsize=2)
+def drafting(kind: str) -> Kernel:
+    """`(ids, count, start, rows, layers, layer_count, embedding, gain, head, result, width, cache, layer_bytes, tiles, turns,
+    scratch, hidden, heads, kv_heads, size, inner, norm_eps)`: positions `start` and on of a whole small decoder.
+
+    `ids` are int64. `layers` are `LAYER_ADDRESSES` int64 a layer; matrices and `head` are of `kind`, laid out in strips with
+    zeros to fill the last (`panels.row_product`), gains float32 as in `normalising`. `result` is `[rows, width]`, logits, or
+    with a `head` of 0 the rows that a head would read. Caches, of float32, are `layer_bytes` apart (see `attending`).
+    """
+    number, stamp = KINDS[kind], STAMP
+
+    @entry
+    def draft(
+        ids: int, count: int, start: int, rows: int, layers: int, layer_count: int, embedding: int, gain: int, head: int,
+        result: int, width: int, cache: int, layer_bytes: int, tiles: int, turns: int, scratch: int, hidden: int, heads: int,
+        kv_heads: int, size: int, inner: int, norm_eps: float,
+    ) -> None:  # fmt: skip
+        _ = stamp
+        drafted(
+            number, ids, count, start, rows, layers, layer_count, embedding, gain, head, result, width, cache, layer_bytes,
+            tiles, turns, scratch, hidden, heads, kv_heads, size, inner, norm_eps,
+        )  # fmt: skip
+
+    return draft

@@ -11,7 +11,7 @@ from numba.np import numpy_support
 
 from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, instruction
 
-u16, f32, f = types.uint16, types.float32, np.float32
+u16, i64, f32, f = types.uint16, types.int64, types.float32, np.float32
 carray: Any = numpy_support.carray
 pointer_to: Any = types.CPointer
 

@@ -120,3 +120,15 @@ def product(kind: Any, a: int, a_stride: int, b: int, b_stride: int, c: int, c_s
                     _one_narrow(a_row, a_stride, b_at, b_stride, c_at, c_stride, count, fresh, kind)
                 column += LANES
         row += 4 if four else 1
+
+
+_STRIP = _panel(1, 8)
+STRIP = 8 * LANES
+"""Columns of a matrix that one row is multiplied with at once: as many sums as the processor has begun at a time."""
+
+
+@compiled(ORDERED)
+def row_product(kind: Any, a: int, b: int, c: int, columns: int, count: int) -> None:
+    """c = a · b for one row of `count` numbers; `b` lies strip by strip, `[columns / STRIP, count, STRIP]` of `kind`."""
+    for column in range(0, columns, STRIP):
+        _STRIP(a, 0, b + column * count * size_of(kind), STRIP, c + column * 4, 0, count, True, kind)
