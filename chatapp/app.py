@@ -33,7 +33,7 @@ from PySide6.QtWidgets import QApplication
 import chatapp
 from chatapp.domain.errors import ChatappError, StoreError
 from chatapp.domain.events import RunEvent
-from chatapp.domain.ports import EnginePort, ExportPort, PreparationPort, StorePort
+from chatapp.domain.ports import EnginePort, ExportPort, PlannerPort, PreparationPort, StorePort
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.resources import builtin_pair
 from chatapp.ui.controllers.chat import ChatController, ChatState
@@ -168,6 +168,7 @@ def _run_loop(
     import qasync  # here: it takes the Qt binding that is already imported
 
     from chatapp.export.service import FileExporter
+    from chatapp.library.planner.service import MemoryPlanner
     from chatapp.service.client import EngineClient
     from chatapp.service.preparation import PreparationClient
 
@@ -186,7 +187,9 @@ def _run_loop(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     engine, store = EngineClient(make_engine), _open_store(folder, window)
     set_pace(engine, window.display)
-    session = Session(window, engine, store, FileExporter(), PreparationClient(), loop.stop, options)
+    session = Session(
+        window, engine, store, FileExporter(), PreparationClient(), MemoryPlanner(), loop.stop, options
+    )
     told = asyncio.ensure_future(story(session), loop=loop) if story is not None else None
     if told is None:
         QTimer.singleShot(0, window, session.begin)
@@ -275,6 +278,7 @@ class Session:
         store: StorePort,
         exporter: ExportPort,
         preparer: PreparationPort,
+        planner: PlannerPort,
         stop: Callable[[], None],
         options: GuiOptions,
     ) -> None:
@@ -289,7 +293,9 @@ class Session:
         self.pairs = PairController(engine, window)
         self.files = FileController(exporter, window, lambda: self.chat.conversation)
         self.preparations = PreparationController(preparer, window)
-        self.desk = Desk(window, self.chat, self.pairs, self.files, self.preparations, builtin_pair())
+        self.desk = Desk(
+            window, self.chat, self.pairs, self.files, self.preparations, planner, builtin_pair()
+        )
         window.closing.connect(self._on_closing)
         self.pairs.loaded.connect(spare_collector)
         self.pairs.loaded.connect(self._on_ready)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chatapp.domain.events import Environment, RunEvent
+from chatapp.domain.memory_plan import PairPlan
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.preparation import Message
 from chatapp.domain.record import Conversation
@@ -124,6 +125,19 @@ class PreparationHandle(Protocol):
 class PreparationPort(Protocol):
     def start(self, pair: PairLocation) -> PreparationHandle:
         """Compile what `pair` lacks; nothing happens before the handle is iterated."""
+        ...
+
+
+class PlannerPort(Protocol):
+    """What a pair would take on an Inferentia2 or Trainium instance, before anything is loaded. Quick: asked while a person
+    types."""
+
+    def instance_here(self) -> str:
+        """The instance type of this computer, such as `inf2.48xlarge`; empty where it is none, or cannot be told."""
+        ...
+
+    def plan(self, pair: PairLocation, instance: str) -> PairPlan:
+        """The plan of a pair, with suggestions where it does not fit. Raises `ModelError` where a directory is no model."""
         ...
 
 

@@ -50,6 +50,8 @@ QLabel[role="muted"] {{ color: {t.muted}; }}
 QLabel[role="caption"] {{ color: {t.muted}; font-size: {s.caption}px; }}
 QLabel[role="error"] {{ color: {t.danger}; font-size: {s.caption}px; }}
 QLabel[role="good"] {{ color: {t.accent}; font-size: {s.caption}px; }}
+QLabel[role="good-verdict"] {{ color: {t.text}; font-weight: 600; }}
+QLabel[role="bad-verdict"] {{ color: {t.danger}; font-weight: 600; }}
 QLabel[role="chip"] {{ background: {t.sunken}; color: {t.muted}; border: 1px solid {t.border};
   border-radius: {RADIUS_SMALL_PX}px; padding: 2px {SPACE_2_PX}px; font-size: {s.caption}px; }}
 QLabel[role="warning-chip"] {{ background: {t.warning_soft}; color: {t.warning}; border: 1px solid {t.warning};

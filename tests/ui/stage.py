@@ -10,6 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from chatapp.domain.record import RunRecord
 from chatapp.export.service import FileExporter
+from chatapp.library.planner.service import MemoryPlanner
 from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
 from chatapp.ui.controllers.files import FileController
@@ -40,7 +41,9 @@ class Stage:
         self.files = FileController(FileExporter(), self.window, lambda: self.chat.conversation)
         self.preparer = ScriptedPreparer()
         self.preparations = PreparationController(self.preparer, self.window)
-        self.desk = Desk(self.window, self.chat, self.pairs, self.files, self.preparations, BUILTIN)
+        self.desk = Desk(
+            self.window, self.chat, self.pairs, self.files, self.preparations, MemoryPlanner(), BUILTIN
+        )
         self.window.show()
         qtbot.waitExposed(self.window)
 

@@ -25,6 +25,7 @@ from chatapp.app import GuiOptions, Session, spare_collector
 from chatapp.commands import gui
 from chatapp.domain.events import EndReason, RunEnded
 from chatapp.export.service import FileExporter
+from chatapp.library.planner.service import MemoryPlanner
 from chatapp.ui.controllers.chat import ChatState
 from chatapp.ui.display_manager import DisplayManager
 from chatapp.ui.main_window import MainWindow
@@ -52,7 +53,14 @@ class Life:
         self.window.show()
         self.ended = 0
         self.session = Session(
-            self.window, self.engine, store, FileExporter(), ScriptedPreparer(), self._on_stop, options
+            self.window,
+            self.engine,
+            store,
+            FileExporter(),
+            ScriptedPreparer(),
+            MemoryPlanner(),
+            self._on_stop,
+            options,
         )
         QTimer.singleShot(0, self.window, self.session.begin)
         qtbot.waitUntil(lambda: bool(self.engine.loaded))

@@ -14,7 +14,7 @@ from PySide6.QtGui import QGuiApplication
 from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady, NotPrepared
 from chatapp.domain.events import EndReason
 from chatapp.domain.metrics import recent_windows
-from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
+from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation, PlannerPort
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.domain.request import FIXED_POLICY
 from chatapp.ui.composer import Draft
@@ -28,6 +28,7 @@ from chatapp.ui.dialogs.help_viewer import HelpViewer
 from chatapp.ui.dialogs.pair_dialog import PairDialog
 from chatapp.ui.main_window import MainWindow
 from chatapp.ui.text_hygiene import readable
+from chatapp.ui.theme import themed_children
 from chatapp.ui.widgets.banner import Severity
 
 THREADS_CHANGED = "threads"
@@ -52,6 +53,7 @@ class Desk(QObject):
         pairs: PairController,
         files: FileController,
         preparations: PreparationController,
+        planner: PlannerPort,
         builtin: PairLocation,
     ) -> None:
         super().__init__(window)
@@ -60,6 +62,7 @@ class Desk(QObject):
         self._pairs = pairs
         self._files = files
         self._preparations = preparations
+        self._planner = planner
         self._builtin = builtin
         self._on_its_way: Draft | None = None
         self._guide: HelpViewer | None = None
@@ -265,7 +268,9 @@ class Desk(QObject):
     def ask_pair(self) -> None:
         if self._refused_while_busy() or self._pairs.loading:
             return
-        dialog = PairDialog(self._builtin, self._window, in_use=self._pairs.info)
+        dialog = PairDialog(self._builtin, self._planner, self._window, in_use=self._pairs.info)
+        for child in themed_children(dialog):
+            child.set_tokens(self._window.header.tokens)
         dialog.chosen.connect(self._pairs.load)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

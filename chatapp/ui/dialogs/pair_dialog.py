@@ -1,4 +1,5 @@
-"""Choose another pair: the target's directory, and the draft's or none. It must not read a model."""
+"""Choose another pair: the target's directory, the draft's or none, and where it runs. It must not read a model: whether one fits
+NeuronCores is asked of the planner's port."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -18,7 +20,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from chatapp.domain.ports import WEIGHTS, PairInfo, PairLocation
+from chatapp.domain.errors import ChatappError
+from chatapp.domain.memory_plan import Suggestion
+from chatapp.domain.ports import WEIGHTS, PairInfo, PairLocation, PlannerPort
+from chatapp.ui.dialogs.neuron_choice import NeuronChoice
+from chatapp.ui.dialogs.plan_view import PlanView
 from chatapp.ui.header_bar import model_lines
 from chatapp.ui.panels.sampling.choice_field import ChoiceBox
 from chatapp.ui.text_hygiene import readable
@@ -32,6 +38,8 @@ DRAFT_WEIGHTS_TIP = (
     "as stored, or int8: faster, but for drafts of a few million parameters and less, which stay in float32. "
     "A draft's errors cost acceptance only, never the text"
 )
+NEURON_WEIGHTS_TIP = "On NeuronCores both models run in bfloat16"
+NO_TARGET = "Choose the target's directory to see whether the pair fits."
 
 
 def pair_name(target: Path, draft: Path | None) -> str:
@@ -55,15 +63,22 @@ def _facts(in_use: PairInfo | None) -> list[str]:
 
 
 class PairDialog(QDialog):
-    """`chosen` carries a `PairLocation`. `in_use` is the loaded pair, whose facts are shown."""
+    """`chosen` carries a `PairLocation`. `in_use` is the loaded pair, whose facts are shown; `planner` says whether a pair fits
+    the NeuronCores that are chosen."""
 
     chosen = Signal(object)
 
     def __init__(
-        self, builtin: PairLocation, parent: QWidget | None = None, *, in_use: PairInfo | None = None
+        self,
+        builtin: PairLocation,
+        planner: PlannerPort,
+        parent: QWidget | None = None,
+        *,
+        in_use: PairInfo | None = None,
     ) -> None:
         super().__init__(parent)
         self._builtin = builtin
+        self._planner = planner
         self.setWindowTitle("Open pair")
         self.setMinimumWidth(MIN_WIDTH_PX)
         rows = QVBoxLayout(self)
@@ -78,6 +93,25 @@ class PairDialog(QDialog):
                 wrap=True,
             )
         )
+        rows.addLayout(self._make_fields(in_use.location if in_use is not None else None))
+        self._problem = label("", "error", wrap=True)
+        self._problem.hide()
+        rows.addWidget(self._problem)
+        self.plan_view = PlanView()
+        self.plan_view.taken.connect(self._take)
+        rows.addWidget(self.plan_view)
+        self._facts = label("\n".join(_facts(in_use)), "caption", wrap=True)
+        self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._facts.setVisible(in_use is not None)
+        rows.addWidget(self._facts)
+        rows.addLayout(self._make_buttons())
+        for edit in (self.target, self.draft):
+            edit.textChanged.connect(self._show_plan)
+        self.runs_on.changed.connect(self._show_plan)
+        self._show_plan()
+        self.target.setFocus()
+
+    def _make_fields(self, now: PairLocation | None) -> QGridLayout:
         grid = QGridLayout()
         grid.setHorizontalSpacing(SPACE_2_PX)
         grid.setVerticalSpacing(SPACE_2_PX)
@@ -88,22 +122,18 @@ class PairDialog(QDialog):
         self.draft, self.draft_weights = self._add_row(
             grid, 1, "Draft", "the small model that proposes; empty: n-gram look-up", DRAFT_WEIGHTS_TIP
         )
-        rows.addLayout(grid)
-        if in_use is not None:
-            now = in_use.location
+        if now is not None:
             for box, value in (
                 (self.target_weights, now.target_weights),
                 (self.draft_weights, now.draft_weights),
             ):
                 box.setCurrentIndex(max(box.findData(value), 0))
-        self._problem = label("", "error", wrap=True)
-        rows.addWidget(self._problem)
-        self._facts = label("\n".join(_facts(in_use)), "caption", wrap=True)
-        self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._facts.setVisible(in_use is not None)
-        rows.addWidget(self._facts)
-        rows.addLayout(self._make_buttons())
-        self.target.setFocus()
+        caption = label("Runs on")
+        self.runs_on = NeuronChoice(now.neuron if now is not None else None, self._planner.instance_here())
+        caption.setBuddy(self.runs_on.place)
+        grid.addWidget(caption, 2, 0)
+        grid.addWidget(self.runs_on, 2, 1, 1, 3)
+        return grid
 
     def _add_row(
         self, grid: QGridLayout, row: int, name: str, hint: str, weights_tip: str
@@ -112,7 +142,7 @@ class PairDialog(QDialog):
         edit = QLineEdit()
         edit.setPlaceholderText(hint)
         edit.setAccessibleName(f"{name} directory")
-        edit.textChanged.connect(lambda: self._problem.setText(""))
+        edit.textChanged.connect(lambda: self._tell(""))
         caption.setBuddy(edit)
         browse = QPushButton("Browse…")
         browse.setAccessibleName(f"Browse for the {name.lower()} directory")
@@ -179,18 +209,80 @@ class PairDialog(QDialog):
                 return
         self._finish(PairLocation(pair_name(target, draft), target, draft))
 
+    def _tell(self, problem: str) -> None:
+        self._problem.setText(problem)
+        self._problem.setVisible(bool(problem))
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        """As high as the wrapped lines need at this width: a layout alone counts them as if they were short."""
+        layout = self.layout()
+        assert layout is not None
+        self.ensurePolished()
+        layout.activate()
+        needed = layout.totalHeightForWidth(max(self.width(), MIN_WIDTH_PX))
+        self.setMinimumHeight(min(needed, self.screen().availableSize().height()))
+        self.resize(max(self.width(), MIN_WIDTH_PX), needed)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._fit_height()
+
+    def _show_plan(self) -> None:
+        self._plan_or_say_why()
+        self._fit_height()
+
+    def _plan_or_say_why(self) -> None:
+        """Of the directories that are there: while a person types, most paths are not."""
+        on_processor = not self.runs_on.instance
+        for box, tip in (
+            (self.target_weights, TARGET_WEIGHTS_TIP),
+            (self.draft_weights, DRAFT_WEIGHTS_TIP),
+        ):
+            box.setEnabled(on_processor)
+            box.setToolTip(tip if on_processor else NEURON_WEIGHTS_TIP)
+        if on_processor:
+            self.plan_view.hide()
+            return
+        target, draft = (_directory_of(edit) for edit in (self.target, self.draft))
+        if target is None:
+            self.plan_view.show_words(NO_TARGET)
+            return
+        pair = PairLocation(pair_name(target, draft), target, draft, neuron=self.runs_on.settings)
+        try:
+            plan = self._planner.plan(pair, self.runs_on.instance)
+        except ChatappError as error:
+            self.plan_view.show_words(str(error))
+            return
+        self.plan_view.show_plan(plan, is_here=self.runs_on.is_here)
+
+    def _take(self, suggestion: Suggestion) -> None:
+        if not suggestion.draft:
+            self.draft.clear()
+        settings = suggestion.settings
+        self.runs_on.choose(suggestion.instance, settings.tp_degree, settings.positions)
+
     def _directory(self, edit: QLineEdit, name: str) -> Path | None:
         text = edit.text().strip()
         path = Path(text).expanduser()
         if text and path.is_dir():
             return path.resolve()
         what = f"There is no directory “{text}”." if text else f"Choose the {name}'s directory."
-        self._problem.setText(what)
+        self._tell(what)
         edit.setFocus()
         return None
 
     def _finish(self, pair: PairLocation) -> None:
-        target, draft = self.target_weights.currentData(), self.draft_weights.currentData()
-        pair = replace(pair, target_weights=target, draft_weights=draft)
+        neuron = self.runs_on.settings
+        pair = replace(pair, neuron=neuron)
+        if neuron is None:
+            target, draft = self.target_weights.currentData(), self.draft_weights.currentData()
+            pair = replace(pair, target_weights=target, draft_weights=draft)
         self.accept()
         self.chosen.emit(pair)
+
+
+def _directory_of(edit: QLineEdit) -> Path | None:
+    text = edit.text().strip()
+    path = Path(text).expanduser()
+    return path.resolve() if text and path.is_dir() else None
