@@ -26,7 +26,14 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QListWidget, QListWidgetItem,
 from chatapp.resources import resource_path
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_6_PX
 
-PAGES = ("getting-started", "colours-and-k", "reading-the-numbers", "exporting", "own-parts")
+PAGES = (
+    "getting-started",
+    "colours-and-k",
+    "reading-the-numbers",
+    "exporting",
+    "own-parts",
+    "neuron-contract",
+)
 LIST_WIDTH_PX = 200
 ITEM_HEIGHT_PX = 36
 HEADING_SIZES = {1: 1.5, 2: 1.15}

@@ -41,6 +41,11 @@ def test_heads_are_padded_and_replicated(name: str, tp_degree: int) -> None:
     assert padded_heads(heads, kv_heads, tp_degree, gqa) == TABLE[name][tp_degree]
 
 
+def test_one_key_value_head_per_core_is_enough_when_its_queries_fit() -> None:
+    """neuron-contract.md §1.4: 72 over 24 heads on 32 cores are 96 queries, three a core, as a head has."""
+    assert padded_heads(72, 24, 32, GQA.REPLICATED_HEADS) == (96, 32)
+
+
 @pytest.mark.parametrize(
     ("asked", "kv_heads", "tp_degree", "batches", "settled", "warned"),
     [

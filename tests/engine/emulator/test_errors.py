@@ -58,7 +58,8 @@ def test_a_head_that_cannot_be_shared_evenly(
 def test_no_memory_for_weights(make: Callable[..., Any], capfd: pytest.CaptureFixture[str]) -> None:
     """neuron-contract.md §1.6: the breakdown is per core, and on file descriptor 2."""
     make()
-    emulator.behaviour.memory_per_core = emulator.device.used(0) + 1000
+    emulator.behaviour.memory_per_core = 2 * emulator.device.used(0)
+    make()  # fits to the byte
     with pytest.raises(RuntimeError, match=r'^nrt_tensor_allocate status=4 message="Allocation Failure"$'):
         make()
     err = capfd.readouterr().err

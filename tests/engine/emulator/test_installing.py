@@ -37,7 +37,9 @@ def test_every_import_name_works(library: ModuleType) -> None:
 
 
 def test_nothing_is_left_behind() -> None:
+    emulator.behaviour.cores = 4
     with emulator.installed():
+        assert emulator.behaviour.cores == 32
         emulator.behaviour.cores = 1
         assert emulator.is_installed()
     assert not emulator.is_installed()

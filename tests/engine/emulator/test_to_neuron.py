@@ -119,6 +119,15 @@ def test_one_file_per_graph_named_by_a_hash_of_its_program(make: Callable[..., A
     assert len(wanted) == len(kernels) == 8
 
 
+def test_graphs_of_one_shape_and_two_kinds_are_two(make: Callable[..., Any]) -> None:
+    """neuron-contract.md §1.5: a context of 64, a window of 64 for verifying and one for a prompt's rest."""
+    model = make(windows=[64], context_length_estimate=[64], n_positions=[64], on_cores=False)
+    model.enable_window_context_decoder(64)
+    model.cpu_compile()
+    programs = {kernel.hlo_module.SerializeToString() for kernel in model._get_all_kernels()}
+    assert len(programs) == len(model._get_all_kernels()) == 4
+
+
 def test_saving_needs_a_compiled_model_and_a_directory(make: Callable[..., Any], tmp_path: Path) -> None:
     """neuron-contract.md §1.5, save."""
     assert not make(on_cores=False).is_compiled()
