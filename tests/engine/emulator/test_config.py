@@ -241,3 +241,12 @@ def test_what_is_not_emulated_is_refused(
     """neuron-contract.md, what the emulator leaves out: never something else than the library would compute."""
     with pytest.raises(NotImplementedError, match=f"emulator.*{next(iter(feature))}"):
         make(neuron_config=library.NeuronConfig(**feature))
+
+
+@pytest.mark.parametrize("option", [{"prefixed_length": 4}, {"amp": "bf16-u8-f32"}])
+def test_constructor_options_that_are_not_emulated_are_refused(
+    make: Callable[..., Any], option: dict[str, Any]
+) -> None:
+    """neuron-contract.md §1.2 and §4, what the emulator leaves out."""
+    with pytest.raises(NotImplementedError, match="emulator"):
+        make(**option)

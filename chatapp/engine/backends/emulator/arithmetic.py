@@ -132,22 +132,22 @@ class Arithmetic:
     ) -> torch.Tensor:
         """`[batch, rows, heads · head_size]`."""
         batch, count, _ = h.shape
-        heads = (batch, count, -1, self.config.attention_head_size)
-        query = _turn(F.linear(h, layer.query).view(heads), turned) * self.config.attention_head_size**-0.5
+        kv_heads, size = self.config.num_key_value_heads, self.config.attention_head_size
+        heads = (batch, count, -1, size)
+        query = _turn(F.linear(h, layer.query).view(heads), turned) * size**-0.5
         key = _turn(F.linear(h, layer.key).view(heads), turned).to(self.dtype)
         value = F.linear(h, layer.value).view(heads).to(self.dtype)
         length = stored.shape[-1]
         seen_keys = torch.cat((keys[:length].transpose(0, 1), key), 1).float()
         seen_values = torch.cat((values[:length].transpose(0, 1), value), 1).float()
-        shared_by = self.config.num_attention_heads // self.config.num_key_value_heads
-        seen_keys = seen_keys.repeat_interleave(shared_by, 2)
-        seen_values = seen_values.repeat_interleave(shared_by, 2)
-        scores = torch.einsum("bihd,bjhd->bhij", query, seen_keys)
+        # Query heads in groups, each over the one key/value head that it shares.
+        grouped = query.view(batch, count, kv_heads, -1, size)
+        scores = torch.einsum("bikgd,bjkd->bkgij", grouped, seen_keys)
         visible = torch.cat(
             (stored.expand(batch, 1, count, length), fresh.expand(batch, 1, count, count)), -1
         )
-        probabilities = scores.masked_fill(~visible, MASKED).softmax(-1)
-        mixed = torch.einsum("bhij,bjhd->bihd", probabilities, seen_values)
+        probabilities = scores.masked_fill(~visible[:, :, None], MASKED).softmax(-1)
+        mixed = torch.einsum("bkgij,bjkd->bikgd", probabilities, seen_values)
         for line in range(batch):
             keys[rows.cache_ids[line], line] = key[line]
             values[rows.cache_ids[line], line] = value[line]
