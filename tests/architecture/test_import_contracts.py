@@ -41,11 +41,14 @@ PLANTED: tuple[tuple[str, str, str], ...] = (
     ("torch stays", "chatapp.planted_torch", "torch"),
     ("transformers stays", "chatapp.engine.planted_transformers", "transformers"),
     ("transformers stays", "chatapp.service.planted_transformers", "transformers.models.llama"),
+    ("transformers stays", "chatapp.service.planted_neuron", "transformers_neuronx"),
+    ("transformers stays", "chatapp.engine.planted_neuron", "neuronx_distributed_inference"),
     ("qasync stays", "chatapp.ui.planted_qasync", "qasync"),
     ("qasync stays", "chatapp.service.planted_qasync", "qasync"),
 )
 ALLOWED: tuple[tuple[str, str], ...] = (
     ("chatapp.engine.backends.allowed_transformers", "transformers"),
+    ("chatapp.engine.backends.allowed_neuron", "transformers_neuronx.config"),
     ("chatapp.engine.acceptors.allowed_torch", "torch"),
     ("chatapp.ui.allowed_qt", "PySide6.QtWidgets"),
     ("chatapp.service.allowed_asyncio", "asyncio"),
