@@ -10,10 +10,12 @@ Source: transformers_neuronx 0.13, base.py:39-98,766-797 (neuron-contract.md §1
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +31,8 @@ TICK_S = 1.0
 NAME_DIGITS = 20
 NEFF = ".neff"
 HALF_WRITTEN = ".writing"
+PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
 END_PATIENCE_S = 3.0
 
 
@@ -170,6 +174,9 @@ def _begin_worker() -> None:
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        # A worker waits for work on a pipe whose other end it has itself: when its parent is killed it would wait for ever.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_groups(children: list[Any]) -> None:

@@ -52,10 +52,10 @@ class TnxBackend:
 
     def __init__(self, settings: NeuronSettings, *, may_compile: bool = False) -> None:
         """`may_compile`: what is not prepared is compiled here and now; on the emulator, where that takes no time, it always
-        is. Raises `DeviceUnavailable` where library or device are not to be had, and `InvalidSetting`."""
+        is, unless a folder of artefacts is named: that rehearses preparing too. Raises `DeviceUnavailable` where library or device are not to be had, and `InvalidSetting`."""
         self.library = _emulator(settings.rehearse) if settings.rehearse else open_library()
         self.settings = resolved(settings)
-        self._may_compile = may_compile or bool(settings.rehearse)
+        self._may_compile = may_compile or (bool(settings.rehearse) and settings.artefacts is None)
         if _PROCESS.used and not settings.rehearse:
             raise DeviceUnavailable(
                 "The NeuronCores hold the pair that was loaded before, and their library cannot unload it.",
