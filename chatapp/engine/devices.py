@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from chatapp.domain.errors import DeviceUnavailable, InvalidSetting
-from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.neuron import LIBRARIES, NeuronSettings
 from chatapp.engine.contracts import DeviceFacts
 from chatapp.engine.registry.loading import TORCH
 from chatapp.engine.registry.parts import BuiltinBackend
 
 NEURON = "neuron"
 """The device of pairs with `NeuronSettings`; the command line names it by options of its own."""
+NEURON_MODULES = ("transformers_neuronx", "neuronx_distributed_inference")
 NEURON_HOST_THREADS = 4
 """The processor looks up embeddings and samples, beside a desktop and its encoder: inf2.xlarge has four."""
 
@@ -32,11 +34,21 @@ def builtin_backend(neuron: NeuronSettings | None, *, may_compile: bool) -> Buil
     if neuron is None:
         return TORCH
     from chatapp.engine.backends.neuron.loading import TnxBackend
+    from chatapp.engine.backends.nxdi.loading import NxdiBackend
 
+    made = NxdiBackend if neuron_library(neuron) == "nxdi" else TnxBackend
     try:
-        return TnxBackend(neuron, may_compile=may_compile)
+        return made(neuron, may_compile=may_compile)
     except InvalidSetting as error:
         raise DeviceUnavailable(error.what, remedy=error.remedy) from error
+
+
+def neuron_library(settings: NeuronSettings) -> str:
+    """`tnx` or `nxdi`: the one that is asked for, else the first that is installed. `tnx` where neither is, and to rehearse."""
+    if settings.library != LIBRARIES[0]:
+        return settings.library
+    tnx, nxdi = (find_spec(name) is not None for name in NEURON_MODULES)
+    return "nxdi" if nxdi and not tnx and not settings.rehearse else "tnx"
 
 
 def device_facts(device: str) -> DeviceFacts:

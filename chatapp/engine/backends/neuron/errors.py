@@ -58,12 +58,13 @@ class Asked:
     model: str
     role: str
     cores: int
+    library: str = "transformers-neuronx"
 
 
 def load_error(error: BaseException, log: str, asked: Asked) -> ModelError:
     """Why loading failed. `log` is what the runtime wrote meanwhile: it says more than the exception that follows from it."""
     text = f"{log}\n{error}"
-    names = {"model": asked.model, "role": asked.role, "cores": asked.cores}
+    names = {"model": asked.model, "role": asked.role, "cores": asked.cores, "library": asked.library}
     for case in LOADING:
         found = re.search(case.pattern, text)
         if found is not None:
@@ -77,7 +78,7 @@ def load_error(error: BaseException, log: str, asked: Asked) -> ModelError:
             remedy="Prepare the pair again (`chatapp prepare`).",
         )
     return LoadFailed(
-        f"transformers-neuronx cannot load {asked.model} ({asked.role}): {words(error)}.",
+        f"{asked.library} cannot load {asked.model} ({asked.role}): {words(error)}.",
         remedy="See the log for what the Neuron runtime said; `chatapp doctor` checks the machine.",
     )
 
@@ -153,7 +154,7 @@ def _pass_on(reading: int, original: int, heard: Heard) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`what` and `remedy` are filled with `model`, `role`, `cores` and the pattern's named groups."""
+    """`what` and `remedy` are filled with `model`, `role`, `cores`, `library` and the pattern's named groups."""
 
     pattern: str
     kind: type[DeviceUnavailable | UnsupportedModel | LoadFailed]
@@ -207,7 +208,7 @@ LOADING = (
     Case(
         r"(?i)(?P<rope>.*ropes? ?_?scaling.*)",
         UnsupportedModel,
-        "transformers-neuronx does not know how {model} stretches its positions ({rope}).",
+        "{library} does not know how {model} stretches its positions ({rope}).",
         "Models without rope_scaling, or with the type default or llama3, can run.",
     ),
     Case(
