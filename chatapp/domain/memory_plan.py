@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.neuron import GIB, NeuronSettings
 from chatapp.domain.neuron_hosts import USABLE_PER_CORE_GIB, NeuronHost
 
-GIB = 1 << 30
 GB = 10**9
 OVERHEAD_GIB = 3.0
 OVERHEAD_SEEN_GIB = (2.8, 7.8)

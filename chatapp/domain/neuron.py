@@ -20,6 +20,11 @@ SHORTEST_TOKEN_BUCKET = 512
 SHORTEST_CONTEXT_BUCKET = 128
 BUCKET_STEP = 4
 """Usual buckets grow fourfold: each costs a graph to compile and to keep, and a launch takes as long as its bucket."""
+APPLICATION_GIB = 4
+"""Host memory for the desktop, its remote display, Python with torch, and the window. An assumption."""
+WORKER_GIB = 4
+"""Host memory that one compiling process is given. A rule of thumb: large graphs may take more."""
+GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +72,10 @@ def usual_buckets(positions: int, shortest: int) -> tuple[int, ...]:
     while lengths[0] // BUCKET_STEP >= shortest:
         lengths.insert(0, lengths[0] // BUCKET_STEP)
     return tuple(lengths)
+
+
+def compile_workers(memory_bytes: int, processors: int) -> int:
+    """Graphs to compile at once on a host with this memory and these processors, at least 1. The library itself starts a
+    process for each graph, whatever the host has (transformers_neuronx 0.13, base.py `compile`)."""
+    free = memory_bytes // GIB - APPLICATION_GIB
+    return max(1, min(free // WORKER_GIB, processors))

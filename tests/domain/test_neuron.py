@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.neuron import GIB, NeuronSettings, compile_workers
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,11 @@ def test_graphs_of_the_usual_settings() -> None:
     settings = NeuronSettings()
     assert settings.graphs(settings.windows) == 2 * 6 + 3
     assert settings.graphs(settings.draft_windows) == 2 * 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("gib", "processors", "workers"),
+    [(16, 4, 3), (32, 8, 7), (768, 192, 191), (768, 8, 8), (6, 4, 1), (2, 1, 1)],
+)
+def test_compiling_processes_leave_room_for_the_rest(gib: int, processors: int, workers: int) -> None:
+    assert compile_workers(gib * GIB, processors) == workers

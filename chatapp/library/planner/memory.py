@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatapp.domain.memory_plan import GIB, DiskUse, HostUse, ModelUse
-from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.memory_plan import DiskUse, HostUse, ModelUse
+from chatapp.domain.neuron import APPLICATION_GIB, GIB, WORKER_GIB, NeuronSettings, compile_workers
 from chatapp.domain.neuron_hosts import NeuronHost
 from chatapp.library.planner.shapes import ModelShape
 from chatapp.library.planner.sharding import padded_heads, padded_intermediate, padded_vocabulary
@@ -16,10 +16,6 @@ BYTES = {"bf16": 2, "f16": 2, "f32": 4}
 FLOAT32_BYTES = 4
 CHECKPOINT_BYTES = 2
 """Of one weight in the checkpoints as they are published."""
-APPLICATION_GIB = 4
-"""An assumption: desktop, remote display, Python with torch, and this window."""
-WORKER_GIB = 4
-"""An assumption: one compiling process. The library itself starts one for each graph unless told otherwise."""
 ARTEFACT_GIB = 0.1
 """An assumption: one compiled graph as a file. Nothing is published; 0.48 GiB of code lay on a core with a 70B model."""
 ARTEFACT_COPIES = 2
@@ -59,8 +55,7 @@ def host_use(shapes: Sequence[ModelShape], host: NeuronHost, graphs: int) -> Hos
     staging = max(_staging(shape) for shape in shapes)
     application = APPLICATION_GIB * GIB
     available = host.host_ram_gib * GIB
-    free = available - embeddings - staging - application
-    workers = max(1, min(graphs, host.vcpus, free // (WORKER_GIB * GIB)))
+    workers = min(graphs, compile_workers(available - embeddings - staging, host.vcpus))
     return HostUse(embeddings, staging, application, workers, WORKER_GIB * GIB, available)
 
 

@@ -20,13 +20,11 @@ from chatapp.domain.memory_plan import (
     PairPlan,
     in_gib,
 )
-from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.neuron import APPLICATION_GIB, WORKER_GIB, NeuronSettings
 from chatapp.domain.neuron_hosts import CORES_PER_CHIP, USABLE_PER_CORE_GIB, NeuronHost
 from chatapp.library.planner.memory import (
-    APPLICATION_GIB,
     ARTEFACT_GIB,
     INT8,
-    WORKER_GIB,
     disk_use,
     host_use,
     model_use,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from chatapp.domain.memory_plan import GB, GIB, PairPlan
-from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.memory_plan import GB, PairPlan
+from chatapp.domain.neuron import GIB, NeuronSettings
 from chatapp.domain.neuron_hosts import HOSTS, neuron_host
 from chatapp.library.planner.planning import PairRequest, plan_pair
 from chatapp.library.planner.shapes import KNOWN, ModelShape

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from chatapp.domain.errors import PrepareFailed
-from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.neuron import NeuronSettings, compile_workers
 from chatapp.domain.ports import PairLocation
 from chatapp.engine.backends.checkpoint import Checkpoint, read_checkpoint
 from chatapp.engine.backends.neuron.building import OPTIONS, build_model, graphs_of
@@ -26,14 +26,12 @@ from chatapp.engine.backends.neuron.recipe import Role, make_recipe
 COMPILER = "neuronx-cc"
 SMALLEST_COMPILER = (2,)
 """The public index holds a placeholder 1.0 under the same name."""
-WORKER_BYTES = 4 << 30
-"""Host memory that one compiler process is given. A rule of thumb: large graphs may take more."""
 
 
 def usual_workers() -> int:
-    """As many as memory and processors allow, at least 1."""
+    """As many as this machine's memory and processors allow, at least 1."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(min(memory // WORKER_BYTES, os.cpu_count() or 1), 1)
+    return compile_workers(memory, os.cpu_count() or 1)
 
 
 def require_compiler(
