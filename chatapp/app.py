@@ -23,6 +23,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -293,6 +294,7 @@ class Session:
         self.pairs = PairController(engine, window)
         self.files = FileController(exporter, window, lambda: self.chat.conversation)
         self.preparations = PreparationController(preparer, window)
+        builtin = replace(builtin_pair(), neuron=options.neuron)
         self.desk = Desk(
             window, self.chat, self.pairs, self.files, self.preparations, planner, builtin_pair()
         )

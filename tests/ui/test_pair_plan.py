@@ -163,10 +163,13 @@ def test_a_suggestion_is_taken_with_its_button(
 def test_back_on_the_processor_there_is_no_plan(open_dialog: Open, model: Callable[[str], Path]) -> None:
     dialog = open_dialog()
     dialog.target.setText(str(model("Llama-3-8B")))
+    low = dialog.height()
     choose(dialog, "inf2.xlarge")
     assert "Fits" in dialog.plan_view.text
+    assert dialog.height() > low
     choose(dialog, "")
     assert dialog.plan_view.text == ""
+    assert dialog.height() == low
     assert dialog.target_weights.isEnabled()
     assert dialog.runs_on.settings is None
 
@@ -201,6 +204,24 @@ def test_a_rehearsal_stays_one_on_its_instance_alone(open_dialog: Open, tmp_path
     assert (dialog.runs_on.is_here, dialog.runs_on.settings) == (True, rehearsed)
     choose(dialog, "inf2.48xlarge")
     assert (dialog.runs_on.is_here, dialog.runs_on.settings) == (False, replace(rehearsed, rehearse=""))
+
+
+def test_what_the_command_line_said_of_neuron_cores_holds_without_a_pair_in_use(
+    qtbot: QtBot, machine: NeuronMachine
+) -> None:
+    """The first pair could not be loaded, or the one in use runs on the processor: the rehearsal is not lost."""
+    asked = NeuronSettings(rehearse="trn1.32xlarge")
+    builtin = replace(BUILTIN, neuron=asked)
+    planner = MemoryPlanner(machine.host())
+    alone = PairDialog(builtin, planner)
+    in_use = PairInfo(BUILTIN, environment(), EngineCapabilities((1, 2), (), 1024, True))
+    beside = PairDialog(builtin, planner, in_use=in_use)
+    for dialog in (alone, beside):
+        qtbot.addWidget(dialog)
+    assert (alone.runs_on.instance, alone.runs_on.settings) == ("trn1.32xlarge", asked)
+    assert beside.runs_on.settings is None
+    choose(beside, "trn1.32xlarge")
+    assert beside.runs_on.settings == asked
 
 
 def test_buckets_named_for_another_length_are_dropped_with_it(open_dialog: Open) -> None:

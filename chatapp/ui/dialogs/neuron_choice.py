@@ -21,13 +21,13 @@ CONTEXTS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 
 class NeuronChoice(QWidget):
     """`changed` at every change. `base` holds what is not chosen here (buckets, windows, numbers, artefacts); `here` is this
-    computer's instance type, empty where it is none."""
+    computer's instance type, empty where it is none; `on_neuron`: NeuronCores are chosen when it comes up."""
 
     changed = Signal()
 
-    def __init__(self, base: NeuronSettings | None, here: str) -> None:
+    def __init__(self, base: NeuronSettings, here: str, *, on_neuron: bool) -> None:
         super().__init__()
-        self._base = base or NeuronSettings()
+        self._base = base
         self._here = here
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -47,11 +47,7 @@ class NeuronChoice(QWidget):
             box.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
             box.setMinimumContentsLength(12)
             row.addWidget(box)
-        instance = self._base.rehearse or here
-        if base is not None and instance:
-            self.choose(instance, base.tp_degree, base.positions)
-        else:
-            self.choose("", 0, self._base.positions)
+        self.choose((base.rehearse or here) if on_neuron else "", base.tp_degree, base.positions)
         self.place.currentIndexChanged.connect(self._on_place)
         for box in (self.cores, self.context):
             box.currentIndexChanged.connect(lambda _: self.changed.emit())

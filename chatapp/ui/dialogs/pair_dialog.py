@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from chatapp.domain.errors import ChatappError
 from chatapp.domain.memory_plan import Suggestion
+from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import WEIGHTS, PairInfo, PairLocation, PlannerPort
 from chatapp.ui.dialogs.neuron_choice import NeuronChoice
 from chatapp.ui.dialogs.plan_view import PlanView
@@ -63,8 +64,8 @@ def _facts(in_use: PairInfo | None) -> list[str]:
 
 
 class PairDialog(QDialog):
-    """`chosen` carries a `PairLocation`. `in_use` is the loaded pair, whose facts are shown; `planner` says whether a pair fits
-    the NeuronCores that are chosen."""
+    """`chosen` carries a `PairLocation`. `builtin` is the built-in pair, run as the command line has it; `in_use` is the loaded
+    pair, whose facts are shown; `planner` says whether a pair fits the NeuronCores that are chosen."""
 
     chosen = Signal(object)
 
@@ -129,7 +130,10 @@ class PairDialog(QDialog):
             ):
                 box.setCurrentIndex(max(box.findData(value), 0))
         caption = label("Runs on")
-        self.runs_on = NeuronChoice(now.neuron if now is not None else None, self._planner.instance_here())
+        present = self._builtin.neuron if now is None else now.neuron
+        base = present or self._builtin.neuron or NeuronSettings()
+        here = self._planner.instance_here()
+        self.runs_on = NeuronChoice(base, here, on_neuron=present is not None)
         caption.setBuddy(self.runs_on.place)
         grid.addWidget(caption, 2, 0)
         grid.addWidget(self.runs_on, 2, 1, 1, 3)

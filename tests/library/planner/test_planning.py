@@ -130,6 +130,14 @@ def test_no_degree_means_every_core() -> None:
         assert plan("Llama-2-7B", None, host.name).settings.tp_degree == host.cores
 
 
+def test_a_degree_that_divides_nothing_pads_heads_mlp_and_vocabulary() -> None:
+    """Llama-2-7B over 24 cores: 48 query and key/value heads of 128, an MLP of 11,016 for 11,008, 32,016 pieces for 32,000."""
+    found = plan("Llama-2-7B", None, "inf2.48xlarge", 24)
+    layer = 4 * 4096 * 48 * 128 + 3 * 4096 * 11_016
+    norms = (2 * 32 + 1) * 4096
+    assert found.target.weights_bytes == 2 * (32 * layer + 4096 * 32_016) // 24 + 2 * norms
+
+
 # The host
 
 
@@ -172,6 +180,9 @@ def words(found: PairPlan) -> str:
 def test_twelve_cores_and_eight_key_heads_are_warned_of() -> None:
     assert "replicated to 72" in words(plan("Llama-3-70B", None, "inf2.24xlarge", 12))
     assert "replicated to 36" in words(plan("Llama-2-7B", "Llama-3.2-1B", "inf2.24xlarge", 12))
+    one_for_each_core = plan("Llama-3-70B", None, "trn1.32xlarge", 32)
+    assert one_for_each_core.target.padded == (64, 32)
+    assert "replicated" not in words(one_for_each_core)
     for tp in (2, 4, 8):
         assert "replicated" not in words(plan("Llama-3-8B", None, "inf2.24xlarge", tp))
     assert "replicated" not in words(

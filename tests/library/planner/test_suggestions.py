@@ -73,6 +73,10 @@ def test_another_degree_comes_first() -> None:
     assert phrases(request("Llama-2-7B", "TinyLlama-1.1B", "inf2.xlarge", 4))[0] == "tp 2"
 
 
+def test_a_degree_on_which_the_lists_agree_comes_before_a_larger_one() -> None:
+    assert phrases(request("Llama-2-13B", "Llama-2-7B", "inf2.24xlarge", 2))[0] == "tp 8"
+
+
 def test_a_shorter_context_comes_before_other_models_and_instances() -> None:
     found = phrases(request("Llama-2-7B", "TinyLlama-1.1B", "inf2.xlarge", positions=32_768))
     assert found[0] == "a context of 16,384 positions"
