@@ -295,9 +295,7 @@ class Session:
         self.files = FileController(exporter, window, lambda: self.chat.conversation)
         self.preparations = PreparationController(preparer, window)
         builtin = replace(builtin_pair(), neuron=options.neuron)
-        self.desk = Desk(
-            window, self.chat, self.pairs, self.files, self.preparations, planner, builtin_pair()
-        )
+        self.desk = Desk(window, self.chat, self.pairs, self.files, self.preparations, planner, builtin)
         window.closing.connect(self._on_closing)
         self.pairs.loaded.connect(spare_collector)
         self.pairs.loaded.connect(self._on_ready)
