@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from chatapp.engine.backends.decoder.kernels.attention import CHUNK, TILE, attended
-from chatapp.engine.backends.decoder.kernels.compiling import LANES, STAMP, entry
+from chatapp.engine.backends.decoder.kernels.compiling import LANES, entry, stamp_of_sources
 from chatapp.engine.backends.decoder.kernels.draft import LAYER_ADDRESSES, drafted
 from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
 from chatapp.engine.backends.decoder.kernels.panels import STRIP
@@ -37,7 +37,7 @@ KINDS = {"float32": f32, "bfloat16": u16}
 def normalising(act: str) -> Kernel:
     """`(x, y, gain, h, rows, size, eps)`: x += y (address 0: nothing), h = x · gain / √(Σ x² + eps), by rows of `size`;
     `x` and `gain` are float32, `y` and `h` of `act`."""
-    kind, stamp = KINDS[act], STAMP
+    kind, stamp = KINDS[act], stamp_of_sources()
 
     @entry
     def normalise(x: int, y: int, gain: int, h: int, rows: int, size: int, eps: float) -> None:
@@ -50,7 +50,7 @@ def normalising(act: str) -> Kernel:
 @lru_cache(maxsize=2)
 def gating(act: str) -> Kernel:
     """`(gate_up, out, rows, size)`: silu(gate) · up, rows of `2 · size` to rows of `size`."""
-    kind, stamp = KINDS[act], STAMP
+    kind, stamp = KINDS[act], stamp_of_sources()
 
     @entry
     def gate(gate_up: int, out: int, rows: int, size: int) -> None:
@@ -71,7 +71,7 @@ def attending(act: str, kv: str) -> Kernel:
     `normalising`, both float32. `scratch` has room for `min(rows, CHUNK) · heads / kv_heads · (size + padded + 1 + whole
     tiles + 16)` float32.
     """
-    kind, kv_kind, stamp = KINDS[act], KINDS[kv], STAMP
+    kind, kv_kind, stamp = KINDS[act], KINDS[kv], stamp_of_sources()
 
     @entry
     def attend(
@@ -95,7 +95,7 @@ def drafting(kind: str) -> Kernel:
     zeros to fill the last (`panels.row_product`), gains float32 as in `normalising`. `result` is `[rows, width]`, logits, or
     with a `head` of 0 the rows that a head would read. Caches, of float32, are `layer_bytes` apart (see `attending`).
     """
-    number, stamp = KINDS[kind], STAMP
+    number, stamp = KINDS[kind], stamp_of_sources()
 
     @entry
     def draft(

@@ -13,10 +13,12 @@ import numpy as np
 from chatapp.engine.backends.decoder.kernels.compiling import ANY_ORDER, LANES, ORDERED, compiled
 from chatapp.engine.backends.decoder.kernels.numbers import (
     at,
+    bits_to_float,
     carray,
     exponential,
     f,
     f32,
+    i32,
     narrow,
     size_of,
     widen,
@@ -29,30 +31,25 @@ CHUNK = 16
 """Rows of a pass whose scores are held at once."""
 
 
-@compiled(ANY_ORDER)
-def _largest(place: int) -> Any:
-    scores = carray(at(place, f32), (TILE,))
-    largest = scores[0]
-    for i in range(TILE):
-        largest = max(largest, scores[i])
-    return largest
-
-
-@compiled(ANY_ORDER)
-def _sum(place: int) -> Any:
-    """Of one tile; tiles are added up in their order, so that a tile of zeros behind them changes nothing."""
-    weights = carray(at(place, f32), (TILE,))
-    total = f(0)
-    for i in range(TILE):
-        total += weights[i]
-    return total
-
-
 @compiled(ORDERED)
-def _exponentials(place: int, largest: Any) -> None:
-    scores = carray(at(place, f32), (TILE,))
-    for i in range(TILE):
+def _largest(place: int, length: int) -> Any:
+    """By whole numbers of the same order: compilers make no vectors of a search for the largest float."""
+    scores = carray(at(place, i32), (length,))
+    largest = scores[0] ^ ((scores[0] >> i32(31)) & i32(0x7FFFFFFF))
+    for i in range(length):
+        largest = max(largest, scores[i] ^ ((scores[i] >> i32(31)) & i32(0x7FFFFFFF)))
+    return bits_to_float(largest ^ ((largest >> i32(31)) & i32(0x7FFFFFFF)))
+
+
+@compiled(ANY_ORDER)
+def _exponentials(place: int, length: int, largest: Any) -> Any:
+    """In place; returns their sum."""
+    scores = carray(at(place, f32), (length,))
+    total = f(0)
+    for i in range(length):
         scores[i] = exponential(scores[i] - largest)
+        total += scores[i]
+    return total
 
 
 @compiled(ORDERED)
@@ -64,18 +61,12 @@ def _fill(place: int, begin: int, end: int, value: Any) -> None:
 
 @compiled(ORDERED)
 def _softmax(place: int, seen: int, length: int) -> Any:
-    """Weights of the first `seen` positions in place, zeros behind them up to `length`; returns what to scale the mix by."""
-    tiles = (seen + TILE - 1) // TILE
-    _fill(place, seen, tiles * TILE, f(-1e30))
-    largest = f(-1e30)
-    for tile in range(tiles):
-        largest = max(largest, _largest(place + tile * TILE * 4))
-    for tile in range(tiles):
-        _exponentials(place + tile * TILE * 4, largest)
+    """Weights of the first `seen` positions in place, zeros behind them up to `length`; returns what to scale the mix by.
+    Sums run over the tiles of the row itself, so that their order is its own affair."""
+    own = (seen + TILE - 1) // TILE * TILE
+    _fill(place, seen, own, f(-1e30))
+    total = _exponentials(place, own, _largest(place, own))
     _fill(place, seen, length, f(0))
-    total = f(0)
-    for tile in range(tiles):
-        total = total + _sum(place + tile * TILE * 4)
     return f(1) / total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,9 +27,12 @@ LANES = _lanes()
 ORDERED = {"contract", "nsz"}
 ANY_ORDER = {*ORDERED, "reassoc", "nnan"}
 
-STAMP = zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
-"""Of all sources here. numba's cache on disk notices a change of the file that an entry stands in, not of those it calls,
-but also the values that an entry closes over: every entry closes over this one."""
+
+@lru_cache(maxsize=1)
+def stamp_of_sources() -> int:
+    """numba's cache on disk notices a change of the file that an entry stands in, not of those it calls, but also the values
+    that an entry closes over: every entry closes over this one."""
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
 def compiled(flags: set[str], **options: Any) -> Callable[[F], F]:

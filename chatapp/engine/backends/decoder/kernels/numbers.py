@@ -11,13 +11,13 @@ from numba.np import numpy_support
 
 from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, instruction
 
-u16, i64, f32, f = types.uint16, types.int64, types.float32, np.float32
+u16, i32, i64, f32, f = types.uint16, types.int32, types.int64, types.float32, np.float32
 carray: Any = numpy_support.carray
 pointer_to: Any = types.CPointer
 
 
 @instruction
-def _bits_to_float(_context: Any, bits: Any) -> Any:
+def bits_to_float(_context: Any, bits: Any) -> Any:
     def build(_: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType())
 
@@ -92,4 +92,4 @@ def exponential(x: Any) -> Any:
     power = power * rest + f(1.6666665459e-1)
     power = power * rest + f(5.0000001201e-1)
     power = power * (rest * rest) + rest + f(1.0)
-    return power * _bits_to_float((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return power * bits_to_float((np.int32(whole) + np.int32(127)) << np.int32(23))
