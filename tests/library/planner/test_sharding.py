@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatapp.engine.backends.emulator import heads
+from chatapp.engine.backends.emulator.constants import GQA
 from chatapp.library.planner.shapes import KNOWN
 from chatapp.library.planner.sharding import padded_heads, padded_intermediate, padded_vocabulary
 
@@ -36,6 +38,12 @@ def test_every_core_gets_whole_heads_and_none_is_lost(keys: int, group: int, tp:
     assert queries % tp == kept % tp == 0
     assert queries >= keys * group
     assert kept >= keys
+
+
+@given(st.integers(1, 128), st.integers(1, 16), st.sampled_from(DEGREES))
+def test_the_planner_and_the_emulator_tell_the_same_of_the_library(keys: int, group: int, tp: int) -> None:
+    gqa = GQA.REPLICATED_HEADS if keys % tp else GQA.SHARD_OVER_HEADS
+    assert padded_heads(keys * group, keys, tp) == heads.padded_heads(keys * group, keys, tp, gqa)
 
 
 def test_vocabulary_and_mlp_are_padded_to_the_degree() -> None:
