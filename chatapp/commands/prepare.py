@@ -35,6 +35,7 @@ EXIT_INTERRUPTED = 130
 CACHE_VARIABLE = "NEURON_COMPILE_CACHE_URL"
 FLAGS_VARIABLE = "NEURON_CC_FLAGS"
 RETRY_FLAG = "--retry_failed_compilation"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHOWN_DIGITS = 8
 SHOWN_FACTS = ("NeuronCores (tp)", "context (positions)", "windows", "dtype")
 GO_ON = "The same command goes on from there."
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     target, draft = (pair.target, pair.draft) if args.target is None else (args.target, args.draft)
     settings = neuron_settings(args) or NeuronSettings()
     location = PairLocation(target.name, target, draft, neuron=settings)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, _interrupt)
     try:
         with own_output(store.root) as output:
@@ -102,6 +103,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """The first counts: a second Ctrl+C must not break off the ending of compilers."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

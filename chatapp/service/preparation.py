@@ -19,12 +19,14 @@ from chatapp.domain.preparation import (
     Message,
     PreparationFailed,
     PreparationProgress,
+    PreparationStopped,
     from_line,
 )
 
 STOP_PATIENCE_S = 10.0
 """A process that does not end this long after it was asked to is killed; what it has finished is on disk either way."""
 LAST_LINES = 6
+GO_ON = "Prepare the pair again to go on."
 NOT_COMPILED_TWICE = "Graphs that were finished are kept."
 
 
@@ -35,10 +37,18 @@ class PreparationRun:
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._asked = False
+
+    @property
+    def process_id(self) -> int | None:
+        """None before it was started."""
+        return None if self._process is None else self._process.pid
 
     def stop(self) -> None:
+        """Once is enough: the process is cleaning up then."""
         self._stopping = True
-        if self._process is not None:
+        if self._process is not None and not self._asked:
+            self._asked = True
             with suppress(ProcessLookupError):
                 self._process.terminate()
 
@@ -73,7 +83,7 @@ class PreparationRun:
         finally:
             await _end(process)
         if last is None or isinstance(last, PreparationProgress):
-            yield _died(status, others)
+            yield (PreparationStopped(NOT_COMPILED_TWICE, GO_ON) if self._stopping else _died(status, others))
 
 
 class PreparationClient:

@@ -215,6 +215,7 @@ def test_a_stop_keeps_what_is_finished_and_the_same_command_goes_on(
     workers = [int(pid) for pid in gate.held.read_text().split()]
     assert all(map(alive, workers))
     process.send(number)
+    process.send(number)  # whoever is impatient
     told, status = messages(process)
     assert status == 130
     assert isinstance(told[-1], PreparationStopped)

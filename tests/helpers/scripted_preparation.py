@@ -34,9 +34,14 @@ class ScriptedPreparation(PreparationHandle):
 
 
 class ScriptedPreparer(PreparationPort):
+    """Hands out scripted preparations, or those of `real` where a test puts one there."""
+
     def __init__(self) -> None:
         self.handles: list[ScriptedPreparation] = []
+        self.real: PreparationPort | None = None
 
-    def start(self, pair: PairLocation) -> ScriptedPreparation:
+    def start(self, pair: PairLocation) -> PreparationHandle:
+        if self.real is not None:
+            return self.real.start(pair)
         self.handles.append(ScriptedPreparation(pair))
         return self.handles[-1]

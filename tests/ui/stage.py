@@ -8,6 +8,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from chatapp.domain.preparation import PreparationStopped
 from chatapp.domain.record import RunRecord
 from chatapp.export.service import FileExporter
 from chatapp.library.planner.service import MemoryPlanner
@@ -96,6 +97,9 @@ class Stage:
     def finish(self) -> None:
         for run in self.engine.runs:
             run.cancel()
+        for handle in self.preparer.handles:
+            handle.say(PreparationStopped("", ""))
+        self.qtbot.waitUntil(lambda: not self.preparations.running)
         self.qtbot.waitUntil(lambda: self.chat.state is ChatState.IDLE)
         self.window.close()
         self.window.deleteLater()

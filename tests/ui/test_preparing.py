@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 
 from chatapp.domain.errors import NotPrepared
+from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.preparation import (
     PreparationDone,
@@ -16,6 +18,8 @@ from chatapp.domain.preparation import (
     PreparationStopped,
     Stage,
 )
+from chatapp.resources import builtin_pair
+from chatapp.service.preparation import PreparationClient
 from chatapp.ui.widgets.banner import Severity
 from tests.helpers.scripted_preparation import ScriptedPreparation
 from tests.ui.stage import Stage as Window
@@ -146,3 +150,21 @@ def test_long_words_wrap_within_the_column(stage: Window, width: int) -> None:
     card.show_failed(PreparationFailed("word " * 60, "kept " * 40, "remedy " * 40))
     stage.qtbot.waitUntil(lambda: card.height() > 60)
     assert card.width() <= stage.window.composer.width()
+
+
+def test_a_real_process_prepares_beside_the_window(stage: Window, tmp_path: Path) -> None:
+    """On the window's own loop, and the engine is asked for the pair when it is ready."""
+    settings = NeuronSettings(
+        tp_degree=2, positions=128, rehearse="inf2.xlarge", artefacts=tmp_path / "neuron"
+    )
+    pair = replace(builtin_pair(), neuron=settings)
+    stage.preparer.real = PreparationClient()
+    stage.engine.load_error = NotPrepared(WHAT)
+    with stage.qtbot.waitSignal(stage.preparations.offered):
+        stage.pairs.load(pair)
+    stage.engine.load_error = None
+    with stage.qtbot.waitSignal(stage.pairs.loaded, timeout=60_000):
+        stage.click(stage.window.preparation.action)
+    assert stage.engine.loaded[-1] == pair
+    assert "Prepared 10 graphs for the simulated device" in stage.banner
+    assert len(list((tmp_path / "neuron").glob("*/manifest.json"))) == 2
