@@ -122,6 +122,7 @@ have_app() {
 
 # What the environment has stays: AWS's set is one that works.
 make_app() {
+  [[ -x $(environment_python) ]] || return 0 # a dry run: `make_venv` would have installed it
   [[ $mode == dry ]] || "$(environment_python)" -m pip freeze --exclude-editable >"$scratch/frozen"
   if ! pip_install --constraint "$scratch/frozen" --editable "$root"; then
     die "what chatapp needs does not fit into $environment; see pip's words above. Start again with --venv $own_environment."

@@ -61,6 +61,7 @@ recognise_system() {
 
 choose_user() {
   local name
+  [[ $user != root ]] || die "the desktop must not be root's: name an ordinary user with --user."
   for name in "$user" "${SUDO_USER:-}" ubuntu ec2-user; do
     [[ -n $name && $name != root ]] || continue
     if id -u "$name" >/dev/null 2>&1; then
@@ -218,7 +219,8 @@ make_device() { run modprobe neuron || true; } # what it failed of shows in the 
 # --- the desktop
 
 have_desktop() {
-  mend="$(install_words) a GNOME desktop"
+  mend="sudo apt-get install ubuntu-desktop-minimal gdm3 mesa-utils"
+  [[ $packages == deb ]] || mend="sudo dnf groupinstall Desktop"
   told="GNOME is installed"
   if ! installed gnome-shell; then
     told="no GNOME desktop" && return 1
@@ -269,10 +271,13 @@ have_wayland() {
 
 make_wayland() { ini_with "$host$gdm" daemon WaylandEnable false | put 644 "$gdm"; }
 
+# systemctl's answer to a question, without what it says when it cannot ask.
+is_unit() { systemctl "is-$1" --quiet "$2" 2>/dev/null; }
+
 have_target() {
   mend="sudo systemctl set-default graphical.target"
   told="the system starts into the desktop"
-  if [[ $(systemctl get-default) != graphical.target ]]; then
+  if [[ $(systemctl get-default 2>/dev/null) != graphical.target ]]; then
     told="the system does not start into the desktop" && return 1
   fi
 }
@@ -350,13 +355,13 @@ have_quic() {
 
 make_quic() {
   ini_with "$host/etc/dcv/dcv.conf" connectivity enable-quic-frontend true | put 644 /etc/dcv/dcv.conf
-  if systemctl is-active --quiet dcvserver; then run systemctl restart dcvserver; fi
+  if is_unit active dcvserver; then run systemctl restart dcvserver; fi
 }
 
 have_dcvserver() {
   mend="sudo systemctl enable --now dcvserver"
   told="dcvserver runs, and will at boot"
-  if ! systemctl is-enabled --quiet dcvserver || ! systemctl is-active --quiet dcvserver; then
+  if ! is_unit enabled dcvserver || ! is_unit active dcvserver; then
     told="dcvserver does not run, or will not at boot" && return 1
   fi
 }
@@ -410,8 +415,8 @@ have_session() {
   local unit=chatapp-session.service
   mend="sudo systemctl enable --now $unit"
   told="a virtual session of $user begins at boot, and is there"
-  if [[ $(cat "$host/etc/systemd/system/$unit" 2>/dev/null) != "$(unit_text)" ]] || ! systemctl is-enabled --quiet "$unit" ||
-    ! systemctl is-active --quiet "$unit"; then
+  if [[ $(cat "$host/etc/systemd/system/$unit" 2>/dev/null) != "$(unit_text)" ]] || ! is_unit enabled "$unit" ||
+    ! is_unit active "$unit"; then
     told="no virtual session of $user begins at boot" && return 1
   fi
 }

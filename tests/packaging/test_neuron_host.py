@@ -210,8 +210,9 @@ def test_check_tells_what_is_missing_needs_no_root_and_changes_nothing(tmp_path:
     assert machine.files() == before
 
 
-def test_dry_run_prints_every_command_and_changes_nothing(machine: Machine) -> None:
-    (machine.fake / "uid").write_text("1000")
+@pytest.mark.parametrize("uid", ["0", "1000"])
+def test_dry_run_prints_every_command_and_changes_nothing(machine: Machine, uid: str) -> None:
+    (machine.fake / "uid").write_text(uid)
     before = machine.files()
     done = machine.run("--dry-run")
     assert done.returncode == 0, done.stderr
@@ -225,6 +226,7 @@ def test_dry_run_prints_every_command_and_changes_nothing(machine: Machine) -> N
         "torch==2.7.1+cpu",
     ):
         assert told in done.stdout
+    assert ("would be left to you: sudo passwd ubuntu" in done.stdout) == (uid == "0")
 
 
 def test_without_root_nothing_is_begun(machine: Machine) -> None:
@@ -423,6 +425,7 @@ def test_the_session_belongs_to_the_user_who_was_named(machine: Machine) -> None
     refused = machine.run("--user", "nobody-here")
     assert refused.returncode == 1
     assert "there is no user nobody-here" in refused.stderr
+    assert "must not be root's" in machine.run("--user", "root").stderr
 
 
 @pytest.mark.parametrize("arguments", [["--wrong"], ["--library", "other"], ["--user"]])
