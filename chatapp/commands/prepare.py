@@ -153,9 +153,7 @@ def _compile(
     from chatapp.engine.backends.neuron.sides import sides_of, usual_workers
 
     workers = args.workers or usual_workers()
-    return prepare(
-        sides_of(location, workers), store, heard, workers=workers, log=output.log_tail, log_path=output.log
-    )
+    return prepare(sides_of(location, workers), store, heard, log=output.log_tail, log_path=output.log)
 
 
 def listing(store: ArtefactStore) -> str:

@@ -144,6 +144,9 @@ class Engine:
         prompt = Prompt.load(location.target, target_files.eos_ids())
         if draft_files is not None and location.draft is not None and not same_tokenizer(location):
             require_same_vocabulary(prompt.vocabulary(), Prompt.load(location.draft, ()).vocabulary())
+        backends.require(target_files, "target")
+        if draft_files is not None:  # now: cores that hold a target cannot be given back
+            backends.require(draft_files, "draft")
         on_progress(LoadProgress(0.35, "Loading the target"))
         target = backends.load(target_files, role="target", weights=location.target_weights)
         draft: CausalModel | None = None

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,13 @@ from chatapp.domain.preparation import (
 )
 from chatapp.engine.backends import emulator
 from chatapp.engine.backends.checkpoint import read_checkpoint
+from chatapp.engine.backends.emulator import nxdi
 from chatapp.engine.backends.neuron.artefacts import MANIFEST, ArtefactStore
 from chatapp.engine.backends.neuron.loading import TnxBackend
-from chatapp.resources import resource_path
+from chatapp.engine.backends.neuron.recipe import ROLES
+from chatapp.engine.backends.nxdi.loading import NxdiBackend
+from chatapp.engine.session import Engine
+from chatapp.resources import builtin_pair, resource_path
 from tests.helpers.launched import Gate, Launched
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +143,33 @@ def test_the_manifest_says_that_the_device_was_simulated(finished: Path) -> None
     assert [one["simulated"] for one in told] == [True, True]
     assert {one["facts"]["device"] for one in told} == {"simulated"}
     assert all(one["facts"]["chatapp's simulated device"] for one in told)
+
+
+def test_the_other_library_is_prepared_side_by_side_and_loaded(tmp_path: Path) -> None:
+    options = ("--neuron", "nxdi", "--context", "256")
+    told, status = messages(prepare(tmp_path / "neuron", "--json-progress", *options))
+    assert status == 0
+    assert isinstance(told[-1], PreparationDone)
+    assert told[-1].graphs_compiled == told[-1].graphs_total == 4
+    settings = NeuronSettings("nxdi", 2, 256, rehearse=INSTANCE, artefacts=tmp_path / "neuron")
+    with nxdi.installed():
+        backend = NxdiBackend(settings)
+        for role in ROLES:
+            backend.require(read_checkpoint(PAIR / role), role)
+            model = backend.load(read_checkpoint(PAIR / role), "neuron", role=role)
+            assert model.forward([5, 6, 7], 0, 1).shape == (1, model.vocabulary)
+    assert prepared(tmp_path / "neuron", *options).graphs_compiled == 0
+
+
+def test_a_pair_is_refused_before_its_target_takes_the_cores(finished: Path, emulated: list[str]) -> None:
+    """Both sides are looked for first: what a target holds cannot be given back."""
+    settings = NeuronSettings(
+        tp_degree=2, positions=128, draft_windows=(32,), rehearse=INSTANCE, artefacts=finished
+    )
+    with pytest.raises(NotPrepared) as caught:
+        Engine().load(replace(builtin_pair(), neuron=settings), lambda _: None)
+    assert caught.value.differences == ("windows: 64 prepared, 32 asked for",)
+    assert emulator.device.used(0) == 0
 
 
 # Progress

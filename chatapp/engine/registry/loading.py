@@ -32,6 +32,9 @@ class TorchBackend:
         """Raises `NotAModel`."""
         check_config(checkpoint)
 
+    def require(self, checkpoint: Checkpoint, role: Literal["target", "draft"]) -> None:
+        """Nothing is."""
+
     def claims(self, checkpoint: Checkpoint, device: str) -> bool:  # noqa: ARG002 - the contract's signature
         return True
 
@@ -57,6 +60,11 @@ class BackendChooser:
         """What the configuration alone can tell, unless a stranger wants the checkpoint. Raises `ModelError`."""
         if not any(self._claims(one, checkpoint) for one in self.registry.backends):
             self.builtin.check(checkpoint)
+
+    def require(self, checkpoint: Checkpoint, role: Literal["target", "draft"]) -> None:
+        """As `BuiltinBackend.require`, unless a stranger wants the checkpoint."""
+        if not any(self._claims(one, checkpoint) for one in self.registry.backends):
+            self.builtin.require(checkpoint, role)
 
     def load(
         self, checkpoint: Checkpoint, *, role: Literal["target", "draft"], weights: str = "auto"

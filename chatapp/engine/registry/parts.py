@@ -79,6 +79,10 @@ class BuiltinBackend(Backend, Protocol):
         """What the configuration alone can tell. Raises `ModelError`."""
         ...
 
+    def require(self, checkpoint: Checkpoint, role: Literal["target", "draft"]) -> None:
+        """What must be there besides the checkpoint; asked of both sides before either is loaded. Raises `NotPrepared`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PluginBackend:

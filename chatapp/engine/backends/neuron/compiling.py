@@ -57,33 +57,53 @@ def compile_graphs(model: Any, folder: Path, workers: int, listener: Listener) -
     """
     _discard_half_written(folder)
     layers = int(model.config.num_hidden_layers)
-    loading = _Loading(model, layers, listener)
+    with _Loading(model, layers, listener).counted() as end_looking:
 
-    def compile_in_place(parallel_degree: int | None = None) -> None:  # noqa: ARG001 - the library's signature
-        loading.end()
-        _compile(model._get_all_kernels(), folder, workers, listener)
+        def compile_in_place(parallel_degree: int | None = None) -> None:  # noqa: ARG001 - the library's signature
+            end_looking()
+            _compile(model._get_all_kernels(), folder, workers, listener)
 
-    model.compile = compile_in_place
-    with loading.counted():
+        model.compile = compile_in_place
         model.cpu_compile()
     listener.stage(Stage.SAVING, 0, 0)
     model.save(str(folder))
     return len(model._get_all_kernels())
 
 
+@contextmanager
+def ticking(tick: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """`tick` every second, from a thread of its own, for as long as the body runs or until what is given is called."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(TICK_S):
+            tick()
+
+    thread = threading.Thread(target=run, name="chatapp-prepare-ticks", daemon=True)
+
+    def end() -> None:
+        over.set()
+        thread.join()
+
+    thread.start()
+    try:
+        yield end
+    finally:
+        end()
+
+
 class _Loading:
-    """Layers by counting `new_layer`; decoders by looking which have a program. A thread looks, as tracing calls nobody."""
+    """Layers by counting `new_layer`; decoders by looking which have a program, as tracing calls nobody."""
 
     def __init__(self, model: Any, layers: int, listener: Listener) -> None:
         self._model = model
         self._layers = layers
         self._listener = listener
         self._read = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="chatapp-prepare-ticks", daemon=True)
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
+    def counted(self) -> Iterator[Callable[[], None]]:
+        """What is given ends the looking: no thread may be there when processes are forked."""
         decoder = self._model.decoder_lm_head
         new_layer: Callable[..., Any] = decoder.new_layer
 
@@ -95,25 +115,16 @@ class _Loading:
 
         decoder.new_layer = counting
         self._listener.stage(Stage.WEIGHTS, 0, self._layers)
-        self._thread.start()
-        try:
-            yield
-        finally:
-            self.end()
+        with ticking(self._look) as end:
+            yield end
 
-    def end(self) -> None:
-        """The thread is gone before processes are forked."""
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(TICK_S):
-            if self._read < self._layers:
-                self._listener.tick()
-            else:
-                decoders = list(self._model.nbs_objs)
-                traced = sum(decoder.program is not None for decoder in decoders)
-                self._listener.stage(Stage.TRACING, traced, len(decoders))
+    def _look(self) -> None:
+        if self._read < self._layers:
+            self._listener.tick()
+        else:
+            decoders = list(self._model.nbs_objs)
+            traced = sum(decoder.program is not None for decoder in decoders)
+            self._listener.stage(Stage.TRACING, traced, len(decoders))
 
 
 def _compile(kernels: list[Any], folder: Path, workers: int, listener: Listener) -> None:

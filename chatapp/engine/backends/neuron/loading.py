@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from chatapp import __version__
@@ -55,6 +56,8 @@ class TnxBackend:
         is, unless a folder of artefacts is named: that rehearses preparing too. Raises `DeviceUnavailable` where library or device are not to be had, and `InvalidSetting`."""
         self.library = _emulator(settings.rehearse) if settings.rehearse else open_library()
         self.settings = resolved(settings)
+        self._prepared: dict[str, Path | None] = {}
+        """By side, what `require` found."""
         self._may_compile = may_compile or (bool(settings.rehearse) and settings.artefacts is None)
         if _PROCESS.used and not settings.rehearse:
             raise DeviceUnavailable(
@@ -80,6 +83,12 @@ class TnxBackend:
         """Raises `NotAModel`, `UnsupportedModel`."""
         require_fit(checkpoint)
         read_shape(checkpoint.directory, checkpoint.config)
+
+    def require(self, checkpoint: Checkpoint, role: Literal["target", "draft"]) -> None:
+        """Raises `NotPrepared`."""
+        recipe = make_recipe(checkpoint, self.settings, role, options=OPTIONS)
+        store = ArtefactStore(self.settings.artefacts)
+        self._prepared[role] = store.find(recipe) if self._may_compile else store.require(recipe)
 
     def load(
         self, checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str = "auto"
@@ -120,9 +129,9 @@ class TnxBackend:
 
     def _on_device(self, checkpoint: Checkpoint, role: Literal["target", "draft"]) -> Any:
         """The library's model, uploaded and warmed up."""
-        recipe = make_recipe(checkpoint, self.settings, role, options=OPTIONS)
-        store = ArtefactStore(self.settings.artefacts)
-        prepared = store.find(recipe) if self._may_compile else store.require(recipe)
+        if role not in self._prepared:
+            self.require(checkpoint, role)
+        prepared = self._prepared[role]
         checkpoint.check_files()
         asked = Asked(checkpoint.name, role, self.settings.tp_degree)
 

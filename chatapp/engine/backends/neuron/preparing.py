@@ -22,7 +22,7 @@ from chatapp.engine.backends.neuron.compiling import Listener
 from chatapp.engine.backends.neuron.durations import Durations, rounds
 from chatapp.engine.backends.neuron.errors import Asked
 from chatapp.engine.backends.neuron.prepare_errors import FAILURES, Circumstances, prepare_error
-from chatapp.engine.backends.neuron.recipe import CORES, Recipe
+from chatapp.engine.backends.neuron.recipe import CORES, LIBRARY, Recipe
 
 Clock = Callable[[], float]
 Tell = Callable[[PreparationProgress], None]
@@ -39,6 +39,11 @@ class Compiler(Protocol):
     @property
     def kind(self) -> str:
         """What its durations are comparable with: library, device, shape, cores."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Graphs that are compiled at once."""
         ...
 
     def compile(self, folder: Path, listener: Listener) -> int:
@@ -59,20 +64,18 @@ def prepare(
     store: ArtefactStore,
     tell: Tell,
     *,
-    workers: int,
     log: Callable[[], str] = str,
     log_path: Path | None = None,
     clock: Clock = time.monotonic,
 ) -> PreparationDone:
-    """Every side that is not prepared. `workers` graphs are compiled at once; `tell` may be called from a second thread, one call
-    at a time. `log` gives what libraries and compiler wrote, which says why something failed; it is kept in `log_path`.
+    """Every side that is not prepared. `tell` may be called from a second thread, one call at a time. `log` gives what libraries and compiler wrote, which says why something failed; it is kept in `log_path`.
 
     Raises `ModelError`; KeyboardInterrupt passes. What is finished is kept either way.
     """
     begun = clock()
     store.root.mkdir(parents=True, exist_ok=True)
     durations = Durations(store.durations)
-    telling = Telling(sides, durations, tell, workers, clock)
+    telling = Telling(sides, durations, tell, clock)
     compiled = 0
     for side in sides:
         telling.begin(side)
@@ -84,12 +87,11 @@ def prepare(
         try:
             graphs = _make(side, store, telling, durations, salvage=bool(trouble))
         except FAILURES as error:
-            if isinstance(
-                error, BrokenPipeError
-            ):  # nobody listens any more, which is no failure of the compiler
-                raise
-            asked = Asked(side.recipe.model, side.recipe.role, int(dict(side.recipe.facts)[CORES]))
-            around = Circumstances(asked, store.root, workers, log(), log_path)
+            if isinstance(error, BrokenPipeError):
+                raise  # nobody listens any more, which is no failure of the compiler
+            facts = dict(side.recipe.facts)
+            asked = Asked(side.recipe.model, side.recipe.role, int(facts[CORES]), facts[LIBRARY])
+            around = Circumstances(asked, store.root, side.compiler.workers, log(), log_path)
             raise prepare_error(error, around) from error
         compiled += telling.compiled_now
         telling.end(graphs)
@@ -125,7 +127,6 @@ class Telling:
     sides: Sequence[Side]
     durations: Durations
     tell: Tell
-    workers: int
     clock: Clock
     note: str = ""
     compiled_now: int = 0
@@ -231,7 +232,9 @@ class Telling:
         left = self._left_of_this_side_s()
         for place in range(self._place + 1, len(self.sides)):
             side = self.sides[place]
-            expected = self.durations.of(side.compiler.kind).expected_s(self._totals[place], self.workers)
+            expected = self.durations.of(side.compiler.kind).expected_s(
+                self._totals[place], side.compiler.workers
+            )
             if left is None or expected is None:
                 return None
             left += expected
@@ -239,13 +242,14 @@ class Telling:
 
     def _left_of_this_side_s(self) -> float | None:
         measured, stage = self.durations.of(self._kind), self._stage[0]
+        workers = self.sides[self._place].compiler.workers
         if stage is Stage.SAVING:
             return 0.0
         if stage is not Stage.COMPILING:
-            expected = measured.expected_s(self._totals[self._place], self.workers)
+            expected = measured.expected_s(self._totals[self._place], workers)
             return None if expected is None else max(expected - self.side_s, 0.0)
         if measured.graph_s is None:
             return None
         missing = self._totals[self._place] - self._done
         under_way_s = self.clock() - self._last_done
-        return max(rounds(missing, self.workers) * measured.graph_s - under_way_s, 0.0)
+        return max(rounds(missing, workers) * measured.graph_s - under_way_s, 0.0)

@@ -32,6 +32,7 @@ FLAGS_VARIABLE = "NEURON_CC_FLAGS"
 FLAGS_WITHOUT_EFFECT = ("--retry_failed_compilation", "--cache_dir")
 """Of the compiler's cache, not of what it compiles (AWS Neuron documentation, "Neuron Persistent Cache")."""
 CONFIG_WITHOUT_EFFECT = ("_name_or_path", "transformers_version")
+LIBRARY = "library"
 CORES = "NeuronCores (tp)"
 SHOWN_CHARS = 60
 NOTHING = "nothing"
@@ -93,7 +94,7 @@ def make_recipe(
     facts = {
         "recipe": RECIPE_VERSION,
         "role": role,
-        "library": LIBRARY_PACKAGES[settings.library],
+        LIBRARY: LIBRARY_PACKAGES[settings.library],
         "device": "simulated" if simulated else "NeuronCores",
         "weights": checkpoint.weights_sha256(),
         CORES: str(settings.tp_degree),

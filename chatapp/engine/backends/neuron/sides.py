@@ -1,12 +1,13 @@
 """A pair's location → its sides to prepare, each with the recipe that loading will look for. Knows the libraries by name.
 
-Loading asks the same `TnxBackend` for settings and the same `build_model` for the graphs.
+Loading asks the same backends for settings, and the same functions for the graphs.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,11 +18,17 @@ from chatapp.domain.neuron import NeuronSettings, compile_workers
 from chatapp.domain.ports import PairLocation
 from chatapp.engine.backends.checkpoint import Checkpoint, read_checkpoint
 from chatapp.engine.backends.neuron.building import OPTIONS, build_model, graphs_of
-from chatapp.engine.backends.neuron.compiling import Listener, compile_graphs
-from chatapp.engine.backends.neuron.library import INDEX, numbers
+from chatapp.engine.backends.neuron.compiling import Listener, compile_graphs, ticking
+from chatapp.engine.backends.neuron.library import INDEX, Library, numbers
 from chatapp.engine.backends.neuron.loading import TnxBackend
 from chatapp.engine.backends.neuron.preparing import Side
 from chatapp.engine.backends.neuron.recipe import Role, make_recipe
+from chatapp.engine.backends.nxdi.library import make_application
+from chatapp.engine.backends.nxdi.loading import NxdiBackend
+from chatapp.engine.backends.nxdi.loading import recipe_of as nxdi_recipe
+from chatapp.engine.devices import builtin_backend
+from chatapp.engine.prompt import Prompt, require_same_vocabulary
+from chatapp.engine.registry.parts import BuiltinBackend
 
 COMPILER = "neuronx-cc"
 SMALLEST_COMPILER = (2,)
@@ -58,15 +65,16 @@ def require_compiler(
 
 
 def sides_of(location: PairLocation, workers: int) -> list[Side]:
-    """Target first. Reads both checkpoints and hashes their weights.
+    """Target first. Reads both checkpoints and hashes their weights; what would keep the pair from being loaded is said here,
+    before hours of compiling.
 
-    Raises `ModelError` for what is no model or cannot run on NeuronCores, `DeviceUnavailable` without the library, and
-    `InvalidSetting`.
+    Raises `ModelError` for what is no model or no pair or cannot run on NeuronCores, `DeviceUnavailable` without the library,
+    and `InvalidSetting`.
     """
     settings = location.neuron or NeuronSettings()
-    backend = TnxBackend(settings)
+    backend = builtin_backend(settings, may_compile=False)
     if not settings.rehearse:
-        require_compiler()  # now, and not when all weights have been read
+        require_compiler()
     directories: list[tuple[Role, Path]] = [("target", location.target)]
     if location.draft is not None:
         directories.append(("draft", location.draft))
@@ -74,41 +82,83 @@ def sides_of(location: PairLocation, workers: int) -> list[Side]:
     for _, checkpoint in checkpoints:
         backend.check(checkpoint)
         checkpoint.check_files()
-    return [
-        Side(
-            make_recipe(checkpoint, backend.settings, role, options=OPTIONS),
-            TnxCompiler(backend, checkpoint, role, workers),
+    if location.draft is not None:
+        require_same_vocabulary(
+            Prompt.load(location.target, ()).vocabulary(), Prompt.load(location.draft, ()).vocabulary()
         )
-        for role, checkpoint in checkpoints
-    ]
+    return [_side(backend, checkpoint, role, workers) for role, checkpoint in checkpoints]
+
+
+def _side(backend: BuiltinBackend, checkpoint: Checkpoint, role: Role, workers: int) -> Side:
+    if isinstance(backend, NxdiBackend):
+        recipe = nxdi_recipe(checkpoint, backend.settings, role)
+        return Side(recipe, NxdiCompiler(backend.settings, checkpoint, role))
+    assert isinstance(backend, TnxBackend)
+    recipe = make_recipe(checkpoint, backend.settings, role, options=OPTIONS)
+    return Side(recipe, TnxCompiler(backend.library, backend.settings, checkpoint, role, workers))
 
 
 @dataclass(frozen=True, slots=True)
 class TnxCompiler:
     """Implements `preparing.Compiler` for transformers-neuronx, or its emulator."""
 
-    backend: TnxBackend
+    library: Library
+    settings: NeuronSettings
     checkpoint: Checkpoint
     role: Role
     workers: int
 
     @property
     def graphs(self) -> int:
-        return self.backend.settings.graphs(graphs_of(self.backend.settings, self.role).windows)
+        return self.settings.graphs(graphs_of(self.settings, self.role).windows)
 
     @property
     def kind(self) -> str:
-        settings, config = self.backend.settings, self.checkpoint.config
-        device = "simulated" if settings.rehearse else "neuronx-cc"
-        shape = f"{config.get('num_hidden_layers')} layers of {config.get('hidden_size')}"
-        return f"{device}, {settings.library}, {shape}, {settings.tp_degree} cores"
+        return _kind(self.settings, self.checkpoint)
 
     def compile(self, folder: Path, listener: Listener) -> int:
         model = build_model(
-            self.backend.library,
-            self.checkpoint.directory,
-            self.backend.settings,
-            self.role,
-            workers=self.workers,
+            self.library, self.checkpoint.directory, self.settings, self.role, workers=self.workers
         )
         return compile_graphs(model, folder, self.workers, listener)
+
+
+@dataclass(frozen=True, slots=True)
+class NxdiCompiler:
+    """Implements `preparing.Compiler` for neuronx-distributed-inference, or its emulator. Its `compile` does a whole side in one
+    call that says nothing meanwhile, and its folder is its only cache: what is stopped in the middle begins anew."""
+
+    settings: NeuronSettings
+    checkpoint: Checkpoint
+    role: Role
+    workers: int = 1
+
+    @property
+    def graphs(self) -> int:
+        """One per bucket of prompts, and one per bucket of windows (target) or of single tokens (draft)."""
+        return len(self.settings.context_buckets) + len(self.settings.token_buckets)
+
+    @property
+    def kind(self) -> str:
+        return _kind(self.settings, self.checkpoint)
+
+    def compile(self, folder: Path, listener: Listener) -> int:
+        for path in folder.iterdir():
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        application = make_application(self.checkpoint, self.settings, self.role)
+        listener.graphs(0, self.graphs)
+        begun = time.monotonic()
+        with ticking(listener.tick):
+            application.compile(str(folder))
+        for _ in range(self.graphs):
+            listener.compiled((time.monotonic() - begun) / self.graphs)
+        listener.graphs(self.graphs, self.graphs)
+        return self.graphs
+
+
+def _kind(settings: NeuronSettings, checkpoint: Checkpoint) -> str:
+    """Sizes that decide how long a graph takes to compile."""
+    device = "simulated" if settings.rehearse else COMPILER
+    config = checkpoint.config
+    shape = f"{config.get('num_hidden_layers')} layers of {config.get('hidden_size')}"
+    return f"{device}, {settings.library}, {shape}, {settings.tp_degree} cores"

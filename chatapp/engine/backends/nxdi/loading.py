@@ -68,7 +68,9 @@ class NxdiBackend:
         else:
             self._versions = library_versions()
         self.settings = resolved(settings)
-        self._may_compile = may_compile or bool(settings.rehearse)
+        self._prepared: dict[str, Path | None] = {}
+        """By side, what `require` found."""
+        self._may_compile = may_compile or (bool(settings.rehearse) and settings.artefacts is None)
         if _PROCESS.used and not settings.rehearse:
             raise DeviceUnavailable(
                 "The NeuronCores hold the pair that was loaded before, and their library cannot unload it.",
@@ -91,6 +93,12 @@ class NxdiBackend:
         """Raises `NotAModel`, `UnsupportedModel`."""
         require_fit(checkpoint)
         read_shape(checkpoint.directory, checkpoint.config)
+
+    def require(self, checkpoint: Checkpoint, role: Role) -> None:
+        """Raises `NotPrepared`."""
+        recipe = recipe_of(checkpoint, self.settings, role)
+        store = ArtefactStore(self.settings.artefacts)
+        self._prepared[role] = store.find(recipe) if self._may_compile else store.require(recipe)
 
     def load(
         self, checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str = "auto"
@@ -137,9 +145,9 @@ class NxdiBackend:
 
     def _on_device(self, checkpoint: Checkpoint, role: Role) -> Any:
         """The library's application, loaded and warmed up."""
-        recipe = recipe_of(checkpoint, self.settings, role)
-        store = ArtefactStore(self.settings.artefacts)
-        prepared = store.find(recipe) if self._may_compile else store.require(recipe)
+        if role not in self._prepared:
+            self.require(checkpoint, role)
+        prepared = self._prepared[role]
         if prepared is not None:
             require_compiled(prepared, checkpoint, self.settings, role)
         checkpoint.check_files()
