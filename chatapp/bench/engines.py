@@ -12,11 +12,24 @@ from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSet
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.loading import load_model
 from chatapp.engine.backends.synthetic import RiggedModel
+from chatapp.engine.contracts import CausalModel
 from chatapp.engine.control import RunControl
 from chatapp.engine.prompt import Prompt
 from chatapp.engine.session import Engine, PreparedRun, assemble
 
 ANY_MESSAGE = (Message(Role.USER, "measured by ids"),)
+
+
+class AssembledEngine(Engine):
+    """An engine over models that were loaded in a way of their own."""
+
+    def __init__(
+        self, location: PairLocation, target: CausalModel, draft: CausalModel | None, device: str
+    ) -> None:
+        """The tokenizer is that of the location's target. Raises `ModelError`."""
+        super().__init__(device=device)
+        prompt = Prompt.load(location.target, read_checkpoint(location.target).eos_ids())
+        self._pair = assemble(location, target, draft, prompt, device)
 
 
 class SyntheticEngine(Engine):

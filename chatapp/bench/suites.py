@@ -27,7 +27,7 @@ class SuiteOptions:
     """The command line as values. Each suite takes what it needs; `None` and `()` mean the suite's own choice.
 
     `rounds` are measured rounds (one more is thrown away), `prompts` are per kind, `samples` per combination of
-    `distribution`, `replies` those of `exact`, `runs` those of `soak`, `jobs` the processes that share such work. `policies` are
+    `distribution` and per k of `neuron`, `replies` those of `exact`, `runs` those of `soak`, `jobs` the processes that share such work. `policies` are
     window policies that the sweep measures beside `fixed`.
     """
 
@@ -145,6 +145,10 @@ SUITES: Mapping[str, Suite] = {
     "shapes": Suite(
         "TPOT of 8B + 1B and 1B + 0.1B on a GPU, against the bandwidth bound and transformers (synthetic)",
         "cuda",
+    ),
+    "neuron": Suite(
+        "emulated NeuronCores: greedy texts against transformers, sampled distribution, launches as planned",
+        "neuron",
     ),
     "soak": Suite("what many runs leave behind in memory", "soak"),
 }

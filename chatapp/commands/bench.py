@@ -94,7 +94,7 @@ def _add_amounts(group: argparse._ArgumentGroup) -> None:
         "--samples",
         type=_positive,
         default=200_000,
-        help="distribution: samples per combination (default: 200000)",
+        help="distribution: samples per combination; neuron: sampled tokens per k (default: 200000)",
     )
     group.add_argument(
         "--jobs", type=_positive, default=1, help="exact, distribution: processes (default: 1)"

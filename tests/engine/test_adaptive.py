@@ -38,6 +38,11 @@ def blocks_of_eight(window: int) -> float:
     return 1.0 if window <= 8 else 1.5
 
 
+def padded(window: int) -> float:
+    """Passes are compiled for 2, 4, 8 and 16 rows, and each costs what the next of them does."""
+    return 1.0 + 0.05 * next(size for size in (1, 2, 4, 8, 16) if size >= window)
+
+
 class World:
     """A text whose drafts are right or wrong as planned, and a machine of known costs."""
 
@@ -92,6 +97,11 @@ class World:
         for _ in range(steps):
             self.step(lambda: confidence, lambda _: self._rng.random() < rate)
         return self
+
+    def costs(self) -> list[float]:
+        """By k, in units of the machine."""
+        costs = self.policy._costs
+        return [cost * costs.unit_ns / UNIT for cost in costs.passes()]
 
     def _took(self, cost: float) -> int:
         late = self._rng.choice([4.0] + [1.0] * 30) if self._noise else 1.0
@@ -267,6 +277,25 @@ def test_rows_that_come_in_blocks_are_filled() -> None:
     world = World(draft=0.005, curve=blocks_of_eight).text(0.9, 600)
     late = world.windows[200:]
     assert sum(window in (8, 16) for window in late) > 0.8 * len(late)
+
+
+@pytest.mark.parametrize(("noise", "share"), [(0.0, 0.97), (0.1, 0.92)])
+@pytest.mark.parametrize("rate", [0.3, 0.6, 0.7, 0.8, 0.9, 0.97])
+def test_padded_windows_come_near_the_best_fixed_one_too(rate: float, noise: float, share: float) -> None:
+    world = World(draft=0.05, curve=padded, noise=noise).text(rate, 200)
+    world.time, world.tokens = 0.0, 0
+    world.text(rate, 1500)
+    best = max(tokens_per_cost(rate, window, 0.05, padded) for window in range(1, MAX_WINDOW + 1))
+    assert world.tokens / world.time > share * best
+
+
+@pytest.mark.parametrize(("rate", "filled"), [(0.8, 8), (0.5, 4)])
+def test_a_window_that_was_begun_is_filled_where_padding_costs_as_much(rate: float, filled: int) -> None:
+    """What a k costs is what its compiled window costs, and that is learnt size by size: windows end where one is full."""
+    world = World(draft=0.005, curve=padded).text(rate, 900)
+    late = world.windows[300:]
+    assert late.count(filled) > 0.9 * len(late)
+    assert world.costs()[filled] == pytest.approx(padded(filled), rel=0.05)
 
 
 def test_a_drafter_that_draws_whole_windows_gets_the_best_fixed_one() -> None:

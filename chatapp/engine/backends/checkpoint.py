@@ -18,6 +18,8 @@ from chatapp.domain.errors import ModelNotFound, NotAModel, WeightsDamaged
 HASH_WHOLE_UP_TO = 2 << 30
 """Bytes. Larger weight files are identified by size and first mebibyte (names, shapes, offsets), marked `header:`."""
 
+SPLIT_FOLDER, SPLIT_INDEX = "pytorch_model.bin", "key_to_filename.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -66,10 +68,29 @@ class Checkpoint:
             )
         return files
 
+    def split_files(self) -> list[Path]:
+        """One file per tensor, as transformers-neuronx saves and reads them (module.py, `save_pretrained_split`); none where
+        there are safetensors, which it prefers. Raises as `weight_files` does."""
+        folder = self.directory / SPLIT_FOLDER
+        if not (folder / SPLIT_INDEX).is_file() or any(self.directory.glob("*.safetensors")):
+            return []
+        names = _read_json(folder / SPLIT_INDEX).values()
+        if not names or not all(isinstance(name, str) for name in names):
+            raise NotAModel(
+                f"{folder / SPLIT_INDEX} names no weight files.", remedy="Download or copy the model again."
+            )
+        files = [folder / name for name in sorted(set(names))]
+        missing = [file.name for file in files if not file.is_file()]
+        if missing:
+            raise ModelNotFound(
+                f"{folder} lacks its weight file {missing[0]}.", remedy="Download or copy the model again."
+            )
+        return files
+
     def weights_sha256(self) -> str:
         digest = hashlib.sha256()
         prefix = ""
-        for file in self.weight_files():
+        for file in self.split_files() or self.weight_files():
             size = file.stat().st_size
             with file.open("rb") as stream:
                 if size <= HASH_WHOLE_UP_TO:
@@ -110,7 +131,9 @@ class Checkpoint:
 
     def check_files(self) -> None:
         """Open every weight file without reading its tensors. Raises `ModelNotFound` or `WeightsDamaged` (a truncated
-        file is shorter than its header says)."""
+        file is shorter than its header says). Split weights are looked for, not into."""
+        if self.split_files():
+            return
         for file in self.weight_files():
             with self._opened(file):
                 pass

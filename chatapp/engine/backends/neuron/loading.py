@@ -68,9 +68,7 @@ class TnxBackend:
     @property
     def facts(self) -> DeviceFacts:
         if self.settings.rehearse:
-            return DeviceFacts(
-                f"emulated NeuronCores ({self.settings.rehearse})", True, self.library.versions
-            )
+            return DeviceFacts("emulated NeuronCores", True, self.library.versions)
         cores = find_cores()
         used = self.settings.tp_degree
         words = cores.words if used == cores.count else f"{cores.words}, {used} in use"

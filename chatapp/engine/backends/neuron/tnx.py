@@ -74,6 +74,8 @@ class TnxModel:
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
         """`[rows, V]` float32. Raises `GenerationFailed` as the target, `LaunchFailed` as the draft; then nothing at `start`
         and behind is valid."""
+        if start > len(self._ids):
+            raise ValueError(f"nothing was computed for position {start} behind {len(self._ids)} others")
         # Shifted windows compute again what stands before `start`: the ids of every position are kept.
         self._ids[start:] = ids
         logits = torch.empty(rows, self.vocabulary)
