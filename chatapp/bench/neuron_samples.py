@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from chatapp.bench.neuron_texts import CHANGING, INSTANCE, Changing
 from chatapp.domain.errors import GenerationFailed
@@ -23,7 +22,7 @@ from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSet
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.hf import TransformersModel
 from chatapp.engine.backends.neuron.loading import TnxBackend
-from chatapp.engine.backends.synthetic import RandomShape, write_random
+from chatapp.engine.backends.synthetic import RandomShape, write_spread
 from chatapp.engine.clock import MonotonicClock
 from chatapp.engine.contracts import CausalModel, Control
 from chatapp.engine.control import RunControl
@@ -75,13 +74,15 @@ class World:
     def __post_init__(self) -> None:
         """Raises `ModelError`."""
         sides = [
-            _write_spread(self.folder / role, self.tokenizer, blur)
+            write_spread(
+                self.folder / role, SHAPE, SPREAD, blur, tokenizer=self.tokenizer, context=SETTINGS.positions
+            )
             for role, blur in (("target", 0.0), ("draft", DRAFT_BLUR))
         ]
         backend = TnxBackend(SETTINGS)
         self.target = CachedSequence(backend.load(read_checkpoint(sides[0]), "neuron", role="target"))
         self.draft = CachedSequence(backend.load(read_checkpoint(sides[1]), "neuron", role="draft"))
-        reference = TransformersModel.load(read_checkpoint(sides[0]), "cpu", torch.float32, "reference")
+        reference = TransformersModel.reference(sides[0])
         self.exact_places, self.exact_pairs = exact(reference, self.tokens)
 
     def measure(self, k: int, replies: int, on_reply: Callable[[int], None] = lambda _: None) -> Distance:
@@ -151,7 +152,9 @@ def exact(model: CausalModel, tokens: int) -> tuple[list[np.ndarray], np.ndarray
     def descend(text: list[int], weight: float) -> None:
         start = 0 if not text else len(PROMPT) + len(text) - 1
         given = [*PROMPT, *text][start:]
-        probs = torch.softmax(model.forward(given, start, 1)[0].double(), 0).numpy() * weight
+        logits = model.forward(given, start, 1)[0].double().numpy()
+        probs = np.exp(logits - logits.max())
+        probs *= weight / probs.sum()
         place = len(text)
         places[place] += probs
         if text:
@@ -167,20 +170,6 @@ def exact(model: CausalModel, tokens: int) -> tuple[list[np.ndarray], np.ndarray
 def variation(one: np.ndarray, other: np.ndarray) -> float:
     """Total variation distance."""
     return float(np.abs(one - other).sum() / 2.0)
-
-
-def _write_spread(directory: Path, tokenizer: Path, blur: float) -> Path:
-    from safetensors.torch import load_file, save_file
-
-    write_random(directory, SHAPE, "float32", tokenizer=tokenizer, context=64)
-    file = directory / "model.safetensors"
-    generator = torch.Generator().manual_seed(1)
-    weights = {}
-    for name, tensor in load_file(file).items():
-        own = torch.empty_like(tensor).normal_(0.0, float(tensor.std()), generator=generator)
-        weights[name] = tensor if tensor.ndim == 1 else SPREAD * ((1.0 - blur) * tensor + blur * own)
-    save_file(weights, file, metadata={"format": "pt"})
-    return directory
 
 
 def _letters(ids: Sequence[int]) -> str:

@@ -8,12 +8,11 @@ equal: the margin is what transformers, in float32, puts between its token and t
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-
-import torch
 
 from chatapp.bench.engines import AssembledEngine
 from chatapp.bench.exact import first_difference
@@ -23,7 +22,6 @@ from chatapp.domain.events import Prefilled, StepCommitted
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest, Message, Role, SamplingSettings
-from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.hf import TransformersModel
 from chatapp.engine.backends.neuron.tnx import TnxModel
 from chatapp.engine.contracts import Control
@@ -34,6 +32,8 @@ FOLLOW_UPS = ("What is meant by the target model?", "And now count from 3 to 12.
 INSTANCE = "trn1.2xlarge"
 CHANGING = 0
 """In place of a k: another one, and the toggle too, at every step."""
+BFLOAT16_EPSILON = 2.0**-7
+"""Between 1 and the next number of that type: it keeps 8 bits."""
 WAYS = (*range(1, MAX_WINDOW + 1), CHANGING)
 
 
@@ -100,7 +100,7 @@ class Reference(AssembledEngine):
 
     def __init__(self, pair: PairLocation) -> None:
         """Raises `ModelError`."""
-        self.model = TransformersModel.load(read_checkpoint(pair.target), "cpu", torch.float32, "reference")
+        self.model = TransformersModel.reference(pair.target)
         super().__init__(pair, self.model, None, "cpu")
 
     def conversation(self, number: int, tokens: int) -> list[Turn]:
@@ -126,7 +126,7 @@ class Reference(AssembledEngine):
         context = [*turn.prompt, *turn.ids[:at]]
         row = self.model.forward(context, 0, 1)[0]
         best = float(row.max())
-        step = torch.finfo(torch.bfloat16).eps * 2.0 ** float(torch.tensor(abs(best)).log2().floor())
+        step = BFLOAT16_EPSILON * 2.0 ** math.floor(math.log2(abs(best)))
         return best - float(row[other]), (best - float(row[other])) / step
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from chatapp.domain.errors import LoadFailed, UnsupportedModel, WeightsDamaged
 from chatapp.domain.events import ModelInfo
-from chatapp.engine.backends.checkpoint import Checkpoint
+from chatapp.engine.backends.checkpoint import Checkpoint, read_checkpoint
 
 REWIND_TOLERANCE = 0.05
 """Of the largest logit: far above bfloat16's rounding, far below what a token more or less in the context changes."""
@@ -87,6 +88,11 @@ class TransformersModel:
         usable = cls(model, info, limit)
         usable._check_rewinding(checkpoint)
         return usable
+
+    @classmethod
+    def reference(cls, directory: Path) -> TransformersModel:
+        """In float32 on the processor whatever the checkpoint is in: what others are held against. Raises as `load` does."""
+        return cls.load(read_checkpoint(directory), "cpu", torch.float32, "float32, as a reference")
 
     def _check_rewinding(self, checkpoint: Checkpoint) -> None:
         """Compute a position, rewind, compute it again. Recurrent models do not fail at it: they give something else."""

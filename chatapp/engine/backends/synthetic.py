@@ -73,6 +73,24 @@ def write_random(
     return directory
 
 
+def write_spread(
+    directory: Path, shape: RandomShape, factor: float, blur: float, *, tokenizer: Path, context: int
+) -> Path:
+    """`write_random` in float32 with matrices `factor` times as large, so that what comes next depends on the text, and with a
+    share `blur` of them drawn anew: such a draft agrees with the target of the same shape, without blur, to a degree."""
+    from safetensors.torch import load_file, save_file
+
+    write_random(directory, shape, "float32", tokenizer=tokenizer, context=context)
+    file = directory / "model.safetensors"
+    generator = torch.Generator().manual_seed(1)
+    weights = {}
+    for name, tensor in load_file(file).items():
+        own = torch.empty_like(tensor).normal_(0.0, SPREAD, generator=generator)
+        weights[name] = tensor if tensor.ndim == 1 else factor * ((1.0 - blur) * tensor + blur * own)
+    save_file(weights, file, metadata={"format": "pt"})
+    return directory
+
+
 def write_recast(source: Path, directory: Path, dtype: str) -> Path:
     """The checkpoint of `source` with every tensor in `dtype`. Raises `ModelError` as reading it does."""
     from safetensors.torch import save_file
