@@ -144,7 +144,7 @@ def test_the_command_streams_in_both_modes_and_ends_in_a_json_line(tmp_path: Pat
         env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
