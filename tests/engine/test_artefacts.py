@@ -115,6 +115,9 @@ def test_a_set_that_was_not_finished_is_no_set_and_its_files_wait(store: Artefac
     assert store.find(recipe()) is None
     assert store.manifests() == []
     assert store.unfinished() == [folder]
+    with pytest.raises(NotPrepared) as caught:
+        store.require(recipe())
+    assert caught.value.kept == "Of an earlier attempt 1 graph is kept."
     with store.begun(recipe()) as again:
         assert (again / "one.neff").read_bytes() == b"1"
 

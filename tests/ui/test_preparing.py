@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 
-from chatapp.domain.errors import NotPrepared
+from chatapp.domain.errors import ArtefactsDamaged, NotPrepared
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.preparation import (
@@ -49,11 +49,28 @@ def begin(stage: Window) -> ScriptedPreparation:
 def test_loading_a_pair_without_graphs_offers_to_prepare_it(stage: Window) -> None:
     offer(stage)
     card = stage.window.preparation
-    assert WHAT in card.text
+    assert card.text.startswith("Not prepared for this device: Llama-2-70B + 7B. Its graphs")
     assert "go on with the pair in use" in card.text
     assert card.action.text() == "Prepare"
     assert stage.banner == ""
     assert stage.window.header.state_text == "Ready"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NotPrepared(WHAT, differences=("windows: 2 prepared, 2, 4 asked for",)), WHAT),
+        (ArtefactsDamaged(WHAT), "To be prepared again"),
+        (NotPrepared(WHAT, kept="Of an earlier attempt 3 graphs are kept."), "Of an earlier attempt 3"),
+    ],
+)
+def test_the_offer_says_what_differs_is_damaged_or_was_begun(
+    stage: Window, error: NotPrepared, said: str
+) -> None:
+    stage.engine.load_error = error
+    with stage.qtbot.waitSignal(stage.preparations.offered):
+        stage.pairs.load(LARGE)
+    assert said in stage.window.preparation.text
 
 
 def test_progress_is_shown_and_the_pair_is_loaded_at_the_end(stage: Window) -> None:

@@ -48,8 +48,8 @@ class PairController(QObject):
             info = await self._engine.load(pair, lambda progress: self.progressed.emit(pair.name, progress))
         except ModelError as error:
             if isinstance(error, NotPrepared):
-                error.location = pair
-            if self._info is not None and not error.kept:
+                error.location = pair  # whoever offers to prepare it says what is kept
+            elif self._info is not None and not error.kept:
                 error.kept = f"The pair in use, {self._info.location.name}, stays loaded."
             self.failed.emit(error)
             return

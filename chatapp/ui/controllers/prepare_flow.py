@@ -55,12 +55,20 @@ class PrepareFlow(QObject):
 
     def _on_progressed(self, progress: PreparationProgress | None) -> None:
         self._card.show_running(self._name, progress, stopping=self._preparations.stopping)
+        self._show_state("Preparing…")
 
     def _on_stopped(self, stopped: PreparationStopped) -> None:
         self._card.show_stopped(self._name, stopped)
+        self._show_state("Not ready")
 
     def _on_failed(self, failed: PreparationFailed) -> None:
         self._card.show_failed(failed)
+        self._show_state("Not ready")
+
+    def _show_state(self, words: str) -> None:
+        """In the header, where there is no pair whose state it says."""
+        if self._pairs.info is None and not self._pairs.loading:
+            self._window.header.show_state(words)
 
     def _on_prepared(self, pair: PairLocation, done: PreparationDone) -> None:
         if self._chat.state is not ChatState.IDLE or self._pairs.loading:

@@ -32,6 +32,7 @@ PAGES = (
     "reading-the-numbers",
     "exporting",
     "own-parts",
+    "preparing",
     "neuron-contract",
 )
 LIST_WIDTH_PX = 200

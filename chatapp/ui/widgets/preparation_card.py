@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from chatapp.domain.errors import NotPrepared
+from chatapp.domain.errors import ArtefactsDamaged, NotPrepared
 from chatapp.domain.preparation import PreparationFailed, PreparationProgress, PreparationStopped
 from chatapp.ui.icons import tinted_icon, tinted_pixmap
 from chatapp.ui.text_hygiene import readable
@@ -107,8 +107,12 @@ class PreparationCard(QFrame, ThemedWidget):
 
     def show_offer(self, name: str, error: NotPrepared, *, pair_in_use: bool) -> None:
         """`error` says what is not prepared and how it differs from what is."""
-        rest = " ".join(filter(None, (error.kept, WHAT_IT_TAKES, GO_ON if pair_in_use else "")))
-        self._show(Severity.INFO, error.what or f"{_short(name)} is not prepared.", rest, PREPARE)
+        damaged = isinstance(error, ArtefactsDamaged)
+        why = error.what if damaged or error.differences else ""
+        go_on = GO_ON if pair_in_use else ""
+        what = "To be prepared again" if damaged else "Not prepared for this device"
+        rest = " ".join(filter(None, (why, error.kept, WHAT_IT_TAKES, go_on)))
+        self._show(Severity.INFO, f"{what}: {_short(name)}.", rest, PREPARE)
         self._tell()
 
     def show_running(
@@ -135,7 +139,7 @@ class PreparationCard(QFrame, ThemedWidget):
 
     def show_ready(self, name: str, words: str) -> None:
         """It is prepared, and something keeps the window from loading it at once."""
-        self._show(Severity.INFO, f"{_short(name)} is ready.", words, OPEN)
+        self._show(Severity.INFO, f"Ready to open: {_short(name)}.", words, OPEN)
         self._tell()
 
     def set_tokens(self, tokens: Tokens) -> None:

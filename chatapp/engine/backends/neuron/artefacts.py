@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from chatapp.domain.errors import ArtefactsDamaged, BeingPrepared, ModelNotFound, NotPrepared
+from chatapp.domain.preparation import counted
 from chatapp.engine.backends.neuron.recipe import Difference, Recipe, Role
 
 MANIFEST = "manifest.json"
@@ -34,6 +35,7 @@ FOLDER_DIGITS = 20
 PARTIAL = ".partial"
 OUTGOING = ".outgoing"
 LOCK = ".lock"
+GRAPH = ".neff"
 COMPILER_CACHE = "compiler-cache"
 DURATIONS = "durations.json"
 HASH_WHOLE_UP_TO = 256 << 20
@@ -113,12 +115,25 @@ class ArtefactStore:
             return found
         near = self.nearest(recipe)
         what = f"{recipe.model} ({recipe.role}) is not prepared for this device"
+        kept = self._kept(recipe)
         if near is None:
-            raise NotPrepared(f"{what}.", remedy="Prepare the pair first: its graphs must be compiled once.")
+            raise NotPrepared(
+                f"{what}.", kept=kept, remedy="Prepare the pair first: its graphs must be compiled once."
+            )
         raise NotPrepared(
             f"{what} as it is to run; the nearest prepared set differs in {named(near[1])}.",
+            kept=kept,
             remedy="Prepare the pair as it is to run, or ask for what is prepared (`chatapp prepare --list`).",
             differences=tuple(map(str, near[1])),
+        )
+
+    def _kept(self, recipe: Recipe) -> str:
+        """What an attempt that was not finished left of this very set."""
+        graphs = sum(1 for _ in self.folder(recipe).with_suffix(PARTIAL).glob(f"*{GRAPH}"))
+        return (
+            f"Of an earlier attempt {counted(graphs, 'graph')} {'is' if graphs == 1 else 'are'} kept."
+            if graphs
+            else ""
         )
 
     def nearest(self, recipe: Recipe) -> tuple[Manifest, tuple[Difference, ...]] | None:
