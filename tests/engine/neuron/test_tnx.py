@@ -272,7 +272,7 @@ def test_what_is_not_prepared_is_refused_and_what_is_loads_without_compiling(
         backend.load(checkpoint, "neuron", role="target")
     assert "repare" in refused.value.remedy
     store = ArtefactStore(tmp_path)
-    prepare(sides_of(replace(small, neuron=asked), 1), store, lambda _: None, workers=1)
+    prepare(sides_of(replace(small, neuron=asked), 1), store, lambda _: None)
     emulator.behaviour.compiler_killed = True  # compiling would fail
     model = backend.load(checkpoint, "neuron", role="target")
     assert torch.equal(
