@@ -66,7 +66,7 @@ SWITCH_INTERVAL_S = 0.0005
 """How long the GUI's Python code may keep the engine thread waiting for the interpreter. At Python's own 5 ms a verify step
 of 3 ms took 12 ms beside a busy thread, at 0.5 ms it took 8."""
 LAST_EVENT_S = 1.0
-PICTURE_DELAY_MS = 1200
+PICTURE_DELAY_MS = 700
 """Longer than the slowest clock of the panels, so that a picture shows the final numbers."""
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 LOG_BYTES = 1_000_000
@@ -169,6 +169,8 @@ def _run_loop(
     import qasync  # here: it takes the Qt binding that is already imported
 
     from chatapp.export.service import FileExporter
+    from chatapp.library.host.machine import Host
+    from chatapp.library.host.watch import NeuronWatch
     from chatapp.library.planner.service import MemoryPlanner
     from chatapp.service.client import EngineClient
     from chatapp.service.preparation import PreparationClient
@@ -188,6 +190,9 @@ def _run_loop(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     engine, store = EngineClient(make_engine), _open_store(folder, window)
     set_pace(engine, window.display)
+    device = NeuronWatch(Host.here())
+    device.start()
+    window.panel.set_device(device)
     session = Session(
         window, engine, store, FileExporter(), PreparationClient(), MemoryPlanner(), loop.stop, options
     )
@@ -202,6 +207,7 @@ def _run_loop(
             told.result()
         loop.run_until_complete(session.cancel_tasks())
     finally:
+        device.close()
         engine.close()
         store.close()
         reporter.uninstall()

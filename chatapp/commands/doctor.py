@@ -51,5 +51,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _usual_artefacts() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "chatapp"
+    """The data folder, where `chatapp prepare` keeps graphs unless it is told otherwise."""
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "chatapp" / "neuron"

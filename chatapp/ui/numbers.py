@@ -40,6 +40,13 @@ def probability(value: float | None) -> str:
     return f"{value:.4f}"
 
 
+def gibibytes(count: int | None) -> str:
+    """`212.4 GiB`, `12 MiB` below a tenth of a GiB."""
+    if count is None:
+        return DASH
+    return f"{count / (1 << 30):.1f} GiB" if count >= (1 << 30) / 10 else f"{count / (1 << 20):.0f} MiB"
+
+
 def parameter_count(count: int) -> str:
     """`9.4 M`, `610 k`."""
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):

@@ -1,4 +1,4 @@
-"""The panel on the right: Speed and Sampling behind two segments, the Token card always below them."""
+"""The panel on the right: Speed, Sampling, and on a NeuronCore host Device behind segments, the Token card always below them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from chatapp.domain.device import DevicePort
+from chatapp.domain.ports import PairInfo
+from chatapp.ui.panels.device_card import DeviceCard
 from chatapp.ui.panels.sampling.card import SamplingCard
 from chatapp.ui.panels.sampling.model import SamplingModel
 from chatapp.ui.panels.speed_card import SpeedCard
@@ -24,11 +27,13 @@ from chatapp.ui.widgets.card import Card, label, scrolling
 
 PANEL_WIDTH_PX = 348
 PLOT_HEIGHT_PX = 128
+DEVICE_PAGE = 2
 QWIDGETSIZE_MAX = (1 << 24) - 1  # Qt's own name for "no limit", which PySide leaves out
 
 
 class SidePanel(QWidget):
-    """`speed`, `plot`, `sampling` and `token` are the cards; `show_page` brings one of the two pages to the front."""
+    """`speed`, `plot`, `sampling`, `device` and `token` are the cards; `show_page` brings one of the pages to the front. The
+    page of the device is there only while it has something to show."""
 
     def __init__(self, model: SamplingModel, scale: TypeScale, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,6 +46,7 @@ class SidePanel(QWidget):
         self.plot_card.body.addWidget(label("TPOT per verify step", "caption"))
         self.plot_card.body.addWidget(self.plot, 1)
         self.sampling = SamplingCard(model, scale)
+        self.device = DeviceCard(scale)
         self.token = TokenCard(scale)
         self._rows = rows = QVBoxLayout(self)
         rows.setContentsMargins(0, SPACE_3_PX, SPACE_3_PX, SPACE_3_PX)
@@ -48,9 +54,11 @@ class SidePanel(QWidget):
         self._pages = QStackedWidget()
         self._pages.addWidget(_page(self.speed, self.plot_card))
         self._pages.addWidget(_page(self.sampling))
+        self._pages.addWidget(_page(self.device))
         rows.addWidget(self._make_segments())
         rows.addWidget(self._pages, 1)
         rows.addWidget(self.token)
+        self._offer_device()
 
     def _make_segments(self) -> QFrame:
         frame = QFrame()
@@ -59,7 +67,7 @@ class SidePanel(QWidget):
         row.setContentsMargins(SPACE_1_PX - 1, SPACE_1_PX - 1, SPACE_1_PX - 1, SPACE_1_PX - 1)
         row.setSpacing(SPACE_1_PX)
         self._group = QButtonGroup(self)
-        for place, name in enumerate(("Speed", "Sampling")):
+        for place, name in enumerate(("Speed", "Sampling", "Device")):
             button = QPushButton(name)
             button.setCheckable(True)
             button.setProperty("kind", "segment")
@@ -76,6 +84,22 @@ class SidePanel(QWidget):
         self.setMaximumWidth(QWIDGETSIZE_MAX if whole else PANEL_WIDTH_PX)
         left = SPACE_3_PX if whole else 0
         self._rows.setContentsMargins(left, SPACE_3_PX, SPACE_3_PX, SPACE_3_PX)
+
+    def set_device(self, port: DevicePort) -> None:
+        """Whom the Device card asks from now on."""
+        self.device.set_port(port)
+        self._offer_device()
+
+    def show_pair(self, info: PairInfo) -> None:
+        self.sampling.show_pair(info)
+        self.device.show_pair(info)
+        self._offer_device()
+
+    def _offer_device(self) -> None:
+        wanted = self.device.wanted
+        self._group.button(DEVICE_PAGE).setVisible(wanted)
+        if not wanted and self.page == DEVICE_PAGE:
+            self.show_page(0)
 
     @property
     def page(self) -> int:

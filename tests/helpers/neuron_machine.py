@@ -61,6 +61,7 @@ class NeuronMachine:
         self.site = self.root / "site-packages"
         self.site.mkdir()
         self.chips = 0
+        self.patience_s = 5.0
         self.environ = {"PATH": str(self.bin), "DISPLAY": ":1", "HOME": str(self.root / "home")}
         self.file("/proc/meminfo", "MemTotal:  792000000 kB\nMemFree: 1 kB\nMemAvailable:  700000000 kB\n")
         self.file("/proc/cpuinfo", "".join(f"processor\t: {n}\nmodel name\t: x\n\n" for n in range(4)))
@@ -232,4 +233,4 @@ class NeuronMachine:
         self.says("dcv", json.dumps(list(sessions)))
 
     def host(self, python: tuple[int, int] = (3, 11)) -> Host:
-        return Host.at(self.root, dict(self.environ), [str(self.site)], python)
+        return Host.at(self.root, dict(self.environ), [str(self.site)], python, self.patience_s)

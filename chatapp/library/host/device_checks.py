@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +70,11 @@ def instance_type(host: Host, chips: tuple[Chip, ...], asked: str = "") -> str:
     return fitting[0] if len(fitting) == 1 else ""
 
 
-def list_chips(host: Host) -> Listing:
-    """Ask neuron-ls, in the words of either SDK generation."""
+def list_chips(host: Host, stop: socket.socket | None = None) -> Listing:
+    """Ask neuron-ls, in the words of either SDK generation. `stop` as `CommandRunner.run` has it."""
     ran = Ran(trouble=NOT_INSTALLED)
     for words in LISTS:
-        ran = host.commands.run(LIST_TOOL, *words)
+        ran = host.commands.run(LIST_TOOL, *words, stop=stop)
         if ran.trouble or (not ran.good and UNKNOWN_WORD not in (ran.output + ran.errors).lower()):
             break
         try:
@@ -90,7 +91,7 @@ def device_findings(host: Host, asked_instance: str = "") -> Iterator[Finding]:
         yield _without_device(host, asked_instance)
         return
     chips, listing = read_chips(host), list_chips(host)
-    cores = read_cores(host, chips)
+    cores = read_cores(chips)
     yield _instance(host, chips, instance_type(host, chips, asked_instance))
     yield _cores(host, chips, listing)
     yield _permission(host)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from chatapp.library.host.commands import CommandRunner
+from chatapp.library.host.commands import ANSWER_S, CommandRunner
 
 NEURON_TOOLS = "opt/aws/neuron/bin"
 """Where aws-neuronx-tools puts its programs; only login shells of the Neuron images have it in their PATH."""
@@ -44,11 +44,12 @@ class Host:
         environ: Mapping[str, str],
         site: Sequence[str],
         python: tuple[int, int] = sys.version_info[:2],
+        patience_s: float = ANSWER_S,
     ) -> Host:
-        """The machine whose files lie below `root`."""
+        """The machine whose files lie below `root`, where a tool may take `patience_s` to answer."""
         folders = [environ.get("PATH", ""), *(str(root / part) for part in (NEURON_TOOLS, *ADMIN_TOOLS))]
         path = os.pathsep.join(folder for folder in folders if folder)
-        return cls(root, environ, CommandRunner(path, environ), site, python)
+        return cls(root, environ, CommandRunner(path, environ, patience_s), site, python)
 
     def path(self, place: str) -> Path:
         """A place given as on the real machine: `/dev/neuron0`."""

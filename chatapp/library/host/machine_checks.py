@@ -21,10 +21,13 @@ PACKAGES = {
     "qasync": ((0, 28), (0, 29)),
     "pyqtgraph": ((0, 14), (0, 15)),
     "numpy": ((1, 26), (3,)),
+    "numba": ((0, 61), (1,)),
     "torch": ((2, 7), (2, 14)),
     "transformers": ((4, 47), (6,)),
     "tokenizers": ((0, 21), (1,)),
     "safetensors": ((0, 4, 5), (1,)),
+    "jinja2": ((3, 1, 4), (4,)),
+    "filelock": ((3, 16), (5,)),
 }
 """First version that will do, and the first that will not; the same as in pyproject.toml."""
 MOST_THREADS = 8

@@ -44,7 +44,7 @@ QT_LIBRARIES = {
 XCB_CURSOR = "libxcb-cursor.so.0"
 DCV_PACKAGES = ("nice-dcv-server", "nice-xdcv", "nice-dcv-gl")
 DCV_WORDS = ("id", "owner", "type", "x11-display", "x11-authority")
-HOST_SETUP = "packaging/neuron sets a host up for it."
+HOST_SETUP = "`sudo bash packaging/neuron/setup-host` sets it up."
 
 
 @dataclass(frozen=True, slots=True)

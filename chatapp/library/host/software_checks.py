@@ -14,11 +14,14 @@ from chatapp.library.host.working_set import (
     LIBRARY,
     LIBRARY_PYTHONS,
     LIBRARY_SDK,
+    SMALLEST_REAL,
     SUCCESSOR,
     SUCCESSOR_LAST,
     SUCCESSOR_PYTHONS,
     SUCCESSOR_SDK,
     SUCCESSOR_TORCH,
+    SUCCESSOR_TRANSFORMERS,
+    SUCCESSOR_WHEELS,
     SYSTEM,
     TORCH_NEURONX,
     TORCH_NEURONX_BUILD,
@@ -30,9 +33,11 @@ from chatapp.library.host.working_set import (
 )
 
 LINES = Lines(Section.SOFTWARE)
-PLACEHOLDER_BELOW = (0, 2)
 NEURON_WHEELS = (LIBRARY, SUCCESSOR, TORCH_NEURONX, *WHEELS)
 CONSTRAINED = f"pip install --extra-index-url={INDEX} -c packaging/neuron/constraints.txt '.[neuron]'"
+SUCCESSOR_CONSTRAINED = (
+    f"pip install --extra-index-url={INDEX} -c packaging/neuron/constraints-nxdi.txt '.[neuron-nxdi]'"
+)
 SYSTEM_USES = {
     "aws-neuronx-runtime-lib": "nothing runs without it",
     "aws-neuronx-collectives": "needed as soon as a model is spread over more than one core",
@@ -50,7 +55,7 @@ def software_findings(host: Host, *, neuron: bool) -> Iterator[Finding]:
         return
     if neuron:
         yield from _system(host)
-    placeholders = {name for name, version in wheels.items() if release(version) < PLACEHOLDER_BELOW}
+    placeholders = {name for name, version in wheels.items() if release(version) < SMALLEST_REAL[name]}
     yield from (_placeholder(name, wheels[name]) for name in sorted(placeholders))
     real = {name: version for name, version in wheels.items() if name not in placeholders}
     if LIBRARY in real:
@@ -98,7 +103,7 @@ def _no_library(host: Host) -> Finding:
     if host.path(IMAGE_VENV).is_dir():
         mend = f"Install chatapp into the image's own environment: `{IMAGE_VENV}/bin/pip install .`, and start it from there."
     else:
-        mend = f"Python 3.10 or 3.11: `{CONSTRAINED}`."
+        mend = f"`sudo bash packaging/neuron/setup-host`, or with Python 3.10 or 3.11: `{CONSTRAINED}`."
     return LINES.bad(LIBRARY, f"neither {LIBRARY} nor {SUCCESSOR} is installed in this Python", mend)
 
 
@@ -122,26 +127,30 @@ def _with_library(host: Host, wheels: Versions, versions: Versions) -> Iterator[
 
 def _with_successor(host: Host, wheels: Versions, versions: Versions) -> Iterator[Finding]:
     version = wheels[SUCCESSOR]
-    if release(version) == SUCCESSOR_LAST:
+    mend = f"Install one set: `{SUCCESSOR_CONSTRAINED}`."
+    last = f"{dotted(SUCCESSOR_LAST)} of SDK {SUCCESSOR_SDK}"
+    if release(version)[: len(SUCCESSOR_LAST)] == SUCCESSOR_LAST:
         yield LINES.good(SUCCESSOR, f"{version}, of SDK {SUCCESSOR_SDK}, the last for Inf2 and Trn1")
     else:
-        yield LINES.warn(
-            SUCCESSOR,
-            f"{version}; the last for Inf2 and Trn1 is {dotted(SUCCESSOR_LAST)} of SDK {SUCCESSOR_SDK}",
-            f"`pip install --extra-index-url={INDEX} {SUCCESSOR}=={dotted(SUCCESSOR_LAST)}`.",
-        )
+        yield LINES.warn(SUCCESSOR, f"{version}; the last for Inf2 and Trn1 is {last}", mend)
     yield _python(host, SUCCESSOR, SUCCESSOR_PYTHONS)
-    torch_neuronx = wheels.get(TORCH_NEURONX)
-    if torch_neuronx is None:
-        yield _missing(TORCH_NEURONX)
-    elif release(torch_neuronx)[:2] != SUCCESSOR_TORCH:
-        yield LINES.warn(
-            TORCH_NEURONX,
-            f"{torch_neuronx}; SDK {SUCCESSOR_SDK} has {dotted(SUCCESSOR_TORCH)}",
-            "Install SDK 2.31's set.",
-        )
+    for name, wanted in {**SUCCESSOR_WHEELS, TORCH_NEURONX: SUCCESSOR_TORCH}.items():
+        found = wheels.get(name)
+        if found is None:
+            yield LINES.bad(name, "not installed", mend)
+        elif release(found)[: len(wanted)] != wanted:
+            yield LINES.warn(name, f"{found}; SDK {SUCCESSOR_SDK} has {dotted(wanted)}", mend)
+        elif name == TORCH_NEURONX:
+            yield _same_torch(found, versions)
+        else:
+            yield LINES.good(name, f"{found}, as in SDK {SUCCESSOR_SDK}")
+    transformers = versions.get("transformers", "")
+    least, limit = SUCCESSOR_TRANSFORMERS
+    if least <= release(transformers) < limit:
+        yield LINES.good("transformers-pin", f"{transformers}, from {dotted(least)} to below {dotted(limit)}")
     else:
-        yield _same_torch(torch_neuronx, versions)
+        found = transformers or "not installed"
+        yield LINES.warn("transformers-pin", f"{found}; SDK {SUCCESSOR_SDK} has 4.57", mend)
 
 
 def _python(host: Host, library: str, span: tuple[tuple[int, int], tuple[int, int]]) -> Finding:

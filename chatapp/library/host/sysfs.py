@@ -22,6 +22,7 @@ MEMORY = "device_mem"
 COUNTERS = ("inference_count", "model_load_count")
 MOST_CHIPS = 64
 MOST_CORES = 256
+LONGEST_NUMBER = 64
 CHIP_GIB = {"inferentia2": 32, "trainium1": 32, "trainium": 32}
 """Device memory of a chip by the driver's name for it (inf2-arch and trn1-arch of the AWS Neuron SDK documentation)."""
 GIB = 1 << 30
@@ -31,10 +32,10 @@ GIB = 1 << 30
 class CoreFiles:
     """Where one core's numbers stand. `categories` are `(name, file)`; None where the driver has no such file."""
 
-    categories: tuple[tuple[str, Path], ...]
-    total: Path | None
-    inferences: Path | None
-    model_loads: Path | None
+    categories: tuple[tuple[str, str], ...]
+    total: str | None
+    inferences: str | None
+    model_loads: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ def read_chips(host: Host) -> tuple[Chip, ...]:
     return tuple(_read_chip(host, folder) for folder in _numbered(host.path(TREE), "neuron")[:MOST_CHIPS])
 
 
-def read_cores(host: Host, chips: tuple[Chip, ...]) -> tuple[CoreReading, ...]:
+def read_cores(chips: tuple[Chip, ...]) -> tuple[CoreReading, ...]:
     """Every core of the chips as it is now. Cores count on from chip to chip, as the runtime counts them."""
-    return tuple(_read_cores(host, chips))
+    return tuple(_read_cores(chips))
 
 
 def _read_chip(host: Host, folder: Path) -> Chip:
@@ -87,49 +88,48 @@ def _read_chip(host: Host, folder: Path) -> Chip:
 
 def _core_files(core: Path) -> CoreFiles:
     memory: Path | None = None
-    counters: dict[str, Path] = {}
+    counters: dict[str, str] = {}
     for place, folders, files in os.walk(core):  # does not follow links: sysfs links back to its parents
         if MEMORY in folders:
             memory = Path(place, MEMORY)
             folders.remove(MEMORY)
-        counters |= {name: Path(place, name) for name in COUNTERS if name in files}
+        counters |= {name: f"{place}/{name}" for name in COUNTERS if name in files}
         # In some drivers a counter is a folder with its value in `total`, as in the rest of the tree.
-        counters |= {name: Path(place, name, "total") for name in COUNTERS if name in folders}
+        counters |= {name: f"{place}/{name}/total" for name in COUNTERS if name in folders}
     categories = (
         sorted(memory.iterdir()) if memory is not None and os.access(memory, os.R_OK | os.X_OK) else []
     )
     return CoreFiles(
-        tuple((category.name, category / "total") for category in categories if category.is_dir()),
-        memory / "total" if memory is not None else None,
+        tuple((category.name, f"{category}/total") for category in categories if category.is_dir()),
+        f"{memory}/total" if memory is not None else None,
         *(counters.get(name) for name in COUNTERS),
     )
 
 
-def _read_cores(host: Host, chips: tuple[Chip, ...]) -> Iterator[CoreReading]:
+def _read_cores(chips: tuple[Chip, ...]) -> Iterator[CoreReading]:
     index = 0
     for chip in chips:
         gib = CHIP_GIB.get(chip.name.lower())
         room = gib * GIB // chip.size if gib and chip.size else None
         for place in range(chip.size):
             files = chip.cores[place] if place < len(chip.cores) else CoreFiles((), None, None, None)
-            yield _read_core(host, files, index, chip.index, room)
+            yield _read_core(files, index, chip.index, room)
             index += 1
 
 
-def _read_core(host: Host, files: CoreFiles, index: int, chip: int, room: int | None) -> CoreReading:
-    read = ((name, _whole(host.text(file))) for name, file in files.categories)
+def _read_core(files: CoreFiles, index: int, chip: int, room: int | None) -> CoreReading:
+    read = [(name, _count(file)) for name, file in files.categories]
+    known = [value for _, value in read if value is not None]
     parts = sorted(((name, value) for name, value in read if value), key=lambda part: -part[1])
-    counted = [_whole(host.text(file)) for _, file in files.categories]
-    whole = _whole(host.text(files.total)) if files.total is not None else None
-    known = [value for value in counted if value is not None]
+    whole = _count(files.total)
     return CoreReading(
         index,
         chip,
         used_bytes=whole if whole is not None else (sum(known) if known else None),
         total_bytes=room,
         parts=tuple(parts),
-        inferences=_whole(host.text(files.inferences)) if files.inferences is not None else None,
-        model_loads=_whole(host.text(files.model_loads)) if files.model_loads is not None else None,
+        inferences=_count(files.inferences),
+        model_loads=_count(files.model_loads),
     )
 
 
@@ -145,6 +145,22 @@ def _numbered(folder: Path, prefix: str) -> list[Path]:
 def _number(path: Path, prefix: str) -> int:
     digits = path.name[len(prefix) :]
     return int(digits) if path.name.startswith(prefix) and digits.isdecimal() else -1
+
+
+def _count(file: str | None) -> int | None:
+    """The number in a file. Some hundred are read every second beside a running reply, hence without `pathlib` and buffers."""
+    if file is None:
+        return None
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _whole(os.read(descriptor, LONGEST_NUMBER).decode("ascii", "replace").strip())
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _whole(text: str | None) -> int | None:

@@ -7,7 +7,7 @@ transformers-neuronx ended on 16 September 2025; SDK 2.26.1 is the last that lis
 from __future__ import annotations
 
 INDEX = "https://pip.repos.neuron.amazonaws.com"
-"""AWS's package index. The public one has placeholders under the same names, versions 0.1 and below."""
+"""AWS's package index. The public one has empty placeholders under the same names."""
 LAST_SDK = "2.26.1"
 LIBRARY = "transformers-neuronx"
 LIBRARY_SDK = {
@@ -22,7 +22,15 @@ LIBRARY_SDK = {
 """Every wheel of transformers-neuronx since 2.21, and the SDK that it belongs to."""
 LIBRARY_PYTHONS = ((3, 9), (3, 11))
 WHEELS = {"neuronx-cc": (2, 21, 33363), "libneuronxla": (2, 2, 12677)}
-"""Companions of the last wheel."""
+"""Companions of the last wheel; `packaging/neuron/constraints.txt` pins the same."""
+SMALLEST_REAL = {
+    LIBRARY: (0, 2),
+    "neuronx-distributed-inference": (0, 2),
+    "torch-neuronx": (1, 11),
+    "neuronx-cc": (2,),
+    "libneuronxla": (2,),
+}
+"""Below these are the empty placeholders of the public index, the highest of them 1.0.post1."""
 TORCH_NEURONX = "torch-neuronx"
 TORCH_NEURONX_TORCH = ((2, 6), (2, 7), (2, 8))
 TORCH_NEURONX_BUILD = (2, 10, 16998)
@@ -44,6 +52,10 @@ SUCCESSOR_LAST = (0, 10, 18399)
 SUCCESSOR_SDK = "2.31"
 SUCCESSOR_PYTHONS = ((3, 11), (3, 13))
 SUCCESSOR_TORCH = (2, 9)
+SUCCESSOR_WHEELS = {"neuronx-cc": (2, 26, 6360), "libneuronxla": (2, 2, 17544)}
+"""Its companions; `packaging/neuron/constraints-nxdi.txt` pins the same."""
+SUCCESSOR_TRANSFORMERS = ((4, 57), (5,))
+"""The first version that SDK 2.31's will do with, and the first that is too new."""
 
 TRANSFORMERS_LIMIT = (4, 48)
 """transformers-neuronx 0.13.380 asks for less than this; what later wheels ask for is not public."""

@@ -290,7 +290,7 @@ class Desk(QObject):
             self._window.actions_.window_down,
         ):
             action.setEnabled(capabilities.can_speculate)
-        self._window.panel.sampling.show_pair(info)
+        self._window.panel.show_pair(info)
         policy = next(
             (part for part in capabilities.policies if part[0] == self._window.sampling.auto_policy), None
         )

@@ -31,6 +31,7 @@ PAGES = (
     "colours-and-k",
     "reading-the-numbers",
     "exporting",
+    "device-and-doctor",
     "own-parts",
     "preparing",
     "neuron-contract",

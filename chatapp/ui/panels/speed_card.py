@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from chatapp.domain.metrics import Metrics, combined_metrics, current_tpot_s, run_metrics, run_traffic
 from chatapp.domain.record import RunRecord
@@ -17,6 +17,7 @@ from chatapp.domain.tokens import TokenKind
 from chatapp.domain.wording import share_of_bandwidth
 from chatapp.ui import numbers
 from chatapp.ui.display_mode import DisplayedWidget
+from chatapp.ui.panels.hero import Hero
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, TypeScale, number_font
 from chatapp.ui.widgets.card import Card, label
 from chatapp.ui.widgets.share_bar import Share, ShareBar
@@ -53,30 +54,6 @@ ROWS: tuple[Row, ...] = (
         lambda m: numbers.length(m.mean_acceptance_length),
     ),
 )
-
-
-class Hero(QWidget):
-    """One large number over its caption."""
-
-    def __init__(self, caption: str, tip: str, scale: TypeScale) -> None:
-        super().__init__()
-        lines = QVBoxLayout(self)
-        lines.setContentsMargins(0, 0, 0, 0)
-        lines.setSpacing(0)
-        self._number = label(numbers.DASH)
-        self._number.setFont(number_font(scale.hero, bold=True))
-        lines.addWidget(self._number)
-        lines.addWidget(label(caption, "caption"))
-        self.setToolTip(tip)
-        self._caption = caption
-
-    def set_text(self, text: str) -> None:
-        self._number.setText(text)
-        self.setAccessibleName(f"{self._caption}: {text}")
-
-    @property
-    def text(self) -> str:
-        return self._number.text()
 
 
 class SpeedCard(Card, DisplayedWidget):

@@ -74,10 +74,8 @@ class TranscriptCanvas(TurnCanvas):
 
     def _hover(self, found: tuple[int, TokenView] | None) -> None:
         if found != self.hovered:
-            left, self.hovered = self.hovered, found
-            for one in (left, found):
-                if one is not None and one[0] < len(self.items):
-                    self.repaint_token(*one)
+            self.hovered = found
+            self.viewport().update()
             self.hover_changed.emit(found)
 
     def _hover_again(self) -> None:
@@ -128,7 +126,7 @@ class TranscriptCanvas(TurnCanvas):
         height = self.viewport().height()
         past = self._pointer.y() if self._pointer.y() < 0 else max(self._pointer.y() - height, 0.0)
         if past:
-            self._bar.move_to(self.scroll_y + int(past))
+            self.verticalScrollBar().setValue(self.scroll_y + int(past))
         else:
             self._autoscroll.stop()
         place = self.place_at(self._pointer)
@@ -226,17 +224,11 @@ class TranscriptCanvas(TurnCanvas):
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        self._repaint_selected()
+        self.viewport().update()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
-        self._repaint_selected()
-
-    def _repaint_selected(self) -> None:
-        """The selected token shows where the focus is."""
-        view = self.token_cursor.view(self.items)
-        if view is not None:
-            self.repaint_token(self.token_cursor.turn, view)
+        self.viewport().update()
 
     # --- copying ----------------------------------------------------------------------------------------------------
 

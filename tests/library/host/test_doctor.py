@@ -10,9 +10,18 @@ import pytest
 
 from chatapp.library.host.examination import Subject, examine
 from chatapp.library.host.findings import Examination, Finding, Section, Verdict
+from chatapp.library.host.machine import release
 from chatapp.library.host.machine_checks import PACKAGES
 from chatapp.library.host.report import as_json, as_text
 from chatapp.library.host.screen_checks import QT_LIBRARIES
+from chatapp.library.host.working_set import (
+    LIBRARY_SDK,
+    SUCCESSOR_LAST,
+    SUCCESSOR_WHEELS,
+    TORCH_NEURONX_BUILD,
+    TRANSFORMERS_LIMIT,
+    WHEELS,
+)
 from chatapp.resources import resource_path
 from tests.helpers.neuron_machine import GIB, LAST_SET, NeuronMachine
 from tests.helpers.ordinary_user import ordinary_user
@@ -203,20 +212,15 @@ LS_TROUBLE = {
 
 
 @pytest.mark.parametrize("kind", LS_TROUBLE)
-def test_a_broken_neuron_ls_is_a_line(
-    machine: NeuronMachine, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_neuron_ls_is_a_line(machine: NeuronMachine, kind: str) -> None:
     script, said = LS_TROUBLE[kind]
     machine.healthy()
     machine.tool("neuron-ls", script)
     if kind == "hang":
-        monkeypatch.setattr("chatapp.library.host.commands.CommandRunner.run.__kwdefaults__", PATIENCE)
+        machine.patience_s = 0.3
     found = _find(machine, "holders")
     assert found.verdict is Verdict.WARN
     assert said in found.found
-
-
-PATIENCE = {"timeout_s": 0.3, "first_line": False}
 
 
 def test_a_broken_neuron_monitor_is_a_line(machine: NeuronMachine) -> None:
@@ -250,10 +254,13 @@ def test_the_tools_are_found_where_the_package_puts_them(machine: NeuronMachine)
     assert _find(machine, "holders").verdict is Verdict.GOOD
 
 
-def test_the_placeholder_of_the_public_index_is_bad(machine: NeuronMachine) -> None:
+@pytest.mark.parametrize(
+    ("name", "version"), [("transformers-neuronx", "0.1"), ("torch-neuronx", "1.0.post1")]
+)
+def test_the_placeholder_of_the_public_index_is_bad(machine: NeuronMachine, name: str, version: str) -> None:
     machine.instance("inf2.48xlarge")
-    machine.packages({**LAST_SET, "transformers-neuronx": "0.1"})
-    found = _find(machine, "transformers-neuronx")
+    machine.packages({**LAST_SET, name: version})
+    found = next(one for one in _examine(machine).findings if one.name == name)
     assert found.verdict is Verdict.BAD
     assert "placeholder" in found.found
     assert "pip.repos.neuron.amazonaws.com" in found.mend
@@ -311,12 +318,20 @@ def test_a_python_without_wheels_is_bad(machine: NeuronMachine) -> None:
 def test_the_successor_alone(machine: NeuronMachine) -> None:
     machine.instance("inf2.48xlarge")
     machine.packages(
-        {"neuronx_distributed_inference": "0.10.18399+x", "torch-neuronx": "2.9.0.2.13.1", "torch": "2.9.1"}
+        {
+            "neuronx_distributed_inference": "0.10.18399+x",
+            "torch-neuronx": "2.9.0.2.15.32035",
+            "torch": "2.9.1",
+            "neuronx-cc": "2.26.6360.0",
+            "transformers": "5.1.0",
+        }
     )
-    names = {one.name: one.verdict for one in _examine(machine, python=(3, 12)).findings}
-    assert names["neuronx-distributed-inference"] is Verdict.GOOD
-    assert names["torch-neuronx"] is Verdict.GOOD
-    assert names["wheels-python"] is Verdict.GOOD
+    software = [one for one in _examine(machine, python=(3, 12)).findings if one.section is Section.SOFTWARE]
+    verdicts = {one.name: one.verdict for one in software}
+    for name in ("neuronx-distributed-inference", "torch-neuronx", "neuronx-cc", "wheels-python"):
+        assert verdicts[name] is Verdict.GOOD
+    assert verdicts["libneuronxla"] is Verdict.BAD
+    assert verdicts["transformers-pin"] is Verdict.WARN
 
 
 def test_system_packages_by_dpkg_and_by_rpm(machine: NeuronMachine) -> None:
@@ -455,6 +470,22 @@ def test_packages_of_this_program(machine: NeuronMachine) -> None:
     assert "6.8.3 to below 6.12" in found["pyside6-essentials"].found
     assert found["torch"].verdict is Verdict.GOOD
     assert found["numpy"].verdict is Verdict.BAD
+
+
+@pytest.mark.parametrize(
+    ("file", "wheels"), [("constraints.txt", WHEELS), ("constraints-nxdi.txt", SUCCESSOR_WHEELS)]
+)
+def test_the_working_sets_are_those_that_are_pinned(file: str, wheels: dict[str, tuple[int, ...]]) -> None:
+    lines = (ROOT / "packaging" / "neuron" / file).read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if line.count("==") == 1)
+    for name, wanted in wheels.items():
+        assert release(pinned[name])[: len(wanted)] == wanted
+    if file == "constraints.txt":
+        assert list(LIBRARY_SDK)[-1] == pinned["transformers-neuronx"]
+        assert release(pinned["torch-neuronx"])[3:6] == TORCH_NEURONX_BUILD
+        assert release(pinned["transformers"]) < TRANSFORMERS_LIMIT
+    else:
+        assert release(pinned["neuronx-distributed-inference"]) == SUCCESSOR_LAST
 
 
 def test_bounds_are_those_of_the_project() -> None:
