@@ -32,6 +32,7 @@ PAGES = (
     "reading-the-numbers",
     "exporting",
     "device-and-doctor",
+    "remote-display",
     "own-parts",
     "preparing",
     "neuron-contract",
