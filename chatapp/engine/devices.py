@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,16 +30,23 @@ def require_device(device: str) -> None:
         raise InvalidSetting("device", "torch finds no CUDA device on this machine.")
 
 
-def builtin_backend(neuron: NeuronSettings | None, *, may_compile: bool) -> BuiltinBackend:
-    """Torch's, or that of NeuronCores. Raises `DeviceUnavailable`."""
+def builtin_backend(
+    neuron: NeuronSettings | None,
+    *,
+    may_compile: bool,
+    tell: Callable[[str, float, str], None] = lambda *_: None,
+) -> BuiltinBackend:
+    """Torch's, or that of NeuronCores. `tell` hears how far the upload of a side is, where the library can be asked: its role,
+    a share in 0..1 and words. Raises `DeviceUnavailable`."""
     if neuron is None:
         return TORCH
     from chatapp.engine.backends.neuron.loading import TnxBackend
     from chatapp.engine.backends.nxdi.loading import NxdiBackend
 
-    made = NxdiBackend if neuron_library(neuron) == "nxdi" else TnxBackend
     try:
-        return made(neuron, may_compile=may_compile)
+        if neuron_library(neuron) == "nxdi":
+            return NxdiBackend(neuron, may_compile=may_compile)
+        return TnxBackend(neuron, may_compile=may_compile, tell=tell)
     except InvalidSetting as error:
         raise DeviceUnavailable(error.what, remedy=error.remedy) from error
 

@@ -67,6 +67,8 @@ from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
 from chatapp.engine.threads import ThreadGovernor, default_threads
 
+LOADING = {"target": (0.35, 0.8), "draft": (0.8, 1.0)}
+"""The shares of loading that the sides take."""
 NAMED_PACKAGES = ("torch", "transformers", "tokenizers", "PySide6-Essentials")
 
 
@@ -123,7 +125,12 @@ class Engine:
         device = self._device or default_device() if location.neuron is None else NEURON
         if device != NEURON:
             require_device(device)
-        builtin = builtin_backend(location.neuron, may_compile=self._may_compile)
+
+        def tell(role: str, share: float, words: str) -> None:
+            begin, end = LOADING[role]
+            on_progress(LoadProgress(begin + (end - begin) * share, f"Loading the {role}: {words}"))
+
+        builtin = builtin_backend(location.neuron, may_compile=self._may_compile, tell=tell)
         facts = builtin.facts or device_facts(device)
         threads = self._threads or default_threads()
         if device == NEURON and not facts.simulated:
@@ -147,11 +154,11 @@ class Engine:
         backends.require(target_files, "target")
         if draft_files is not None:  # now: cores that hold a target cannot be given back
             backends.require(draft_files, "draft")
-        on_progress(LoadProgress(0.35, "Loading the target"))
+        on_progress(LoadProgress(LOADING["target"][0], "Loading the target"))
         target = backends.load(target_files, role="target", weights=location.target_weights)
         draft: CausalModel | None = None
         if draft_files is not None:
-            on_progress(LoadProgress(0.8, "Loading the draft"))
+            on_progress(LoadProgress(LOADING["draft"][0], "Loading the draft"))
             draft = backends.load(draft_files, role="draft", weights=location.draft_weights)
             require_all_ids(prompt, target, draft)
         bandwidth = measure_bandwidth(threads, device) if device != NEURON else 0.0

@@ -255,18 +255,11 @@ def test_int8_is_refused(target: Path) -> None:
 # -- prepared graphs ------------------------------------------------------------------------------------------
 
 
-def not_compiling(settings: NeuronSettings) -> TnxBackend:
-    """As on a real device in the window's process."""
-    backend = TnxBackend(settings)
-    backend._may_compile = False
-    return backend
-
-
 def test_what_is_not_prepared_is_refused_and_what_is_loads_without_compiling(
     small: PairLocation, tmp_path: Path
 ) -> None:
     asked = replace(SETTINGS, artefacts=tmp_path)
-    backend = not_compiling(asked)
+    backend = TnxBackend(asked)
     checkpoint = read_checkpoint(small.target)
     with pytest.raises(NotPrepared, match="not prepared") as refused:
         backend.load(checkpoint, "neuron", role="target")
@@ -280,7 +273,7 @@ def test_what_is_not_prepared_is_refused_and_what_is_loads_without_compiling(
         backend.load(checkpoint, "neuron", role="target").forward([1, 2, 3], 0, 3),
     )
     with pytest.raises(NotPrepared, match="windows"):
-        not_compiling(replace(asked, windows=(2, 4))).load(checkpoint, "neuron", role="target")
+        TnxBackend(replace(asked, windows=(2, 4))).load(checkpoint, "neuron", role="target")
 
 
 # -- running --------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from chatapp.bench.neuron_samples import World
 from chatapp.bench.neuron_texts import CHANGING, Reference, compare, emulated
 from chatapp.domain.errors import DeviceUnavailable, UnsupportedModel
 from chatapp.domain.events import EndReason, Notice, Prefilled, RunEvent
-from chatapp.domain.ports import PairLocation
+from chatapp.domain.ports import LoadProgress, PairLocation
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.engine.backends import emulator
 from chatapp.engine.backends.neuron import loading
@@ -285,6 +285,16 @@ def test_records_say_where_the_pair_ran_and_that_it_was_simulated(close: PairLoc
     assert info.capabilities.windows == tuple(range(1, 17))
     assert info.capabilities.compiled_windows == (1, 2, 4, 8, 16)
     assert opened(close, windows=(4, 32, 64)).pair.info.capabilities.compiled_windows == (1, 4, 32)
+
+
+def test_loading_tells_layers_and_graphs(close: PairLocation) -> None:
+    told: list[LoadProgress] = []
+    Engine(threads=1).load(replace(close, neuron=SETTINGS), told.append)
+    shares = [progress.fraction for progress in told]
+    assert shares == sorted(shares)
+    words = [progress.message for progress in told]
+    assert words.index("Loading the target: layer 2 of 2") < words.index("Loading the target: graphs, 1 of 7")
+    assert words.index("Loading the target: graphs, 7 of 7") < words.index("Loading the draft: layer 1 of 2")
 
 
 def test_the_threads_of_the_processor_are_not_governed_by_the_devices_times(close: PairLocation) -> None:

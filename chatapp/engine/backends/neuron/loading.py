@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chatapp import __version__
-from chatapp.domain.errors import DeviceUnavailable, UnsupportedModel
+from chatapp.domain.errors import DeviceUnavailable, ModelError, UnsupportedModel
 from chatapp.domain.events import ModelInfo
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.neuron_hosts import neuron_host
@@ -28,6 +28,7 @@ from chatapp.engine.backends.neuron.fitness import require_fit
 from chatapp.engine.backends.neuron.library import Library, imported_library, open_library
 from chatapp.engine.backends.neuron.recipe import make_recipe
 from chatapp.engine.backends.neuron.tnx import TnxModel
+from chatapp.engine.backends.neuron.uploading import count_upload
 from chatapp.engine.contracts import CausalModel, DeviceFacts
 
 BYTES = {"bf16": 2, "f16": 2, "f32": 4}
@@ -51,14 +52,22 @@ class TnxBackend:
     name = "tnx"
     description = "AWS Inferentia2 and Trainium by transformers-neuronx."
 
-    def __init__(self, settings: NeuronSettings, *, may_compile: bool = False) -> None:
+    def __init__(
+        self,
+        settings: NeuronSettings,
+        *,
+        may_compile: bool = False,
+        tell: Callable[[str, float, str], None] = lambda *_: None,
+    ) -> None:
         """`may_compile`: what is not prepared is compiled here and now; on the emulator, where that takes no time, it always
-        is, unless a folder of artefacts is named: that rehearses preparing too. Raises `DeviceUnavailable` where library or device are not to be had, and `InvalidSetting`."""
+        is, unless a folder of artefacts is named: that rehearses preparing too. `tell` hears how far a side's upload is: its
+        role, a share and words. Raises `DeviceUnavailable` where library or device are not to be had, and `InvalidSetting`."""
         self.library = _emulator(settings.rehearse) if settings.rehearse else open_library()
         self.settings = resolved(settings)
         self._prepared: dict[str, Path | None] = {}
         """By side, what `require` found."""
         self._may_compile = may_compile or (bool(settings.rehearse) and settings.artefacts is None)
+        self._tell = tell
         if _PROCESS.used and not settings.rehearse:
             raise DeviceUnavailable(
                 "The NeuronCores hold the pair that was loaded before, and their library cannot unload it.",
@@ -139,11 +148,23 @@ class TnxBackend:
             )
             if prepared is not None:
                 model.load(str(prepared))
-            _PROCESS.used = _PROCESS.used or not self.settings.rehearse
+            layers = int(checkpoint.config["num_hidden_layers"])
+            count_upload(model, layers, lambda share, words: self._tell(role, share, words))
             model.to_neuron()
             return model
 
-        return _explained(load, asked)
+        try:
+            model = _explained(load, asked)
+        except DeviceUnavailable:
+            raise  # nothing was uploaded: once the reason is gone, this process may try again
+        except ModelError:
+            self._take_device()
+            raise
+        self._take_device()
+        return model
+
+    def _take_device(self) -> None:
+        _PROCESS.used = _PROCESS.used or not self.settings.rehearse
 
 
 def _explained(load: Callable[[], Any], asked: Asked) -> Any:
