@@ -21,11 +21,11 @@ from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.hf import TransformersModel
-from chatapp.engine.backends.neuron.loading import TnxBackend
 from chatapp.engine.backends.synthetic import RandomShape, write_spread
 from chatapp.engine.clock import MonotonicClock
 from chatapp.engine.contracts import CausalModel, Control
 from chatapp.engine.control import RunControl
+from chatapp.engine.devices import builtin_backend
 from chatapp.engine.drafters.model import ModelDrafter
 from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.randomness import Streams
@@ -68,6 +68,7 @@ class World:
     folder: Path
     tokenizer: Path
     tokens: int = TOKENS
+    settings: NeuronSettings = SETTINGS
     exact_places: list[np.ndarray] = field(init=False)
     exact_pairs: np.ndarray = field(init=False)
 
@@ -75,13 +76,22 @@ class World:
         """Raises `ModelError`."""
         sides = [
             write_spread(
-                self.folder / role, SHAPE, SPREAD, blur, tokenizer=self.tokenizer, context=SETTINGS.positions
+                self.folder / role,
+                SHAPE,
+                SPREAD,
+                blur,
+                tokenizer=self.tokenizer,
+                context=self.settings.positions,
             )
             for role, blur in (("target", 0.0), ("draft", DRAFT_BLUR))
         ]
-        backend = TnxBackend(SETTINGS)
-        self.target = CachedSequence(backend.load(read_checkpoint(sides[0]), "neuron", role="target"))
-        self.draft = CachedSequence(backend.load(read_checkpoint(sides[1]), "neuron", role="draft"))
+        backend = builtin_backend(self.settings, may_compile=False)
+        self.target = CachedSequence(
+            backend.load(read_checkpoint(sides[0]), "neuron", role="target", weights="auto")
+        )
+        self.draft = CachedSequence(
+            backend.load(read_checkpoint(sides[1]), "neuron", role="draft", weights="auto")
+        )
         reference = TransformersModel.reference(sides[0])
         self.exact_places, self.exact_pairs = exact(reference, self.tokens)
 

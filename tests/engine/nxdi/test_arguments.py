@@ -112,3 +112,14 @@ def test_what_is_no_llama_is_turned_away(tmp_path: Path, llama: Path) -> None:
         with pytest.raises(UnsupportedModel, match=f"{name} cannot run on NeuronCores by neuronx") as raised:
             require_fit(read_checkpoint(tmp_path / name))
         assert raised.value.remedy
+
+
+def test_split_weights_are_the_other_librarys(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "split", checkpoints.llama_config())
+    (tmp_path / "split" / "model.safetensors").unlink()
+    folder = tmp_path / "split" / "pytorch_model.bin"
+    folder.mkdir()
+    (folder / "p0.model.norm.weight").touch()
+    (folder / "key_to_filename.json").write_text('{"model.norm.weight": "p0.model.norm.weight"}')
+    with pytest.raises(UnsupportedModel, match="saved tensor by tensor"):
+        require_fit(read_checkpoint(tmp_path / "split"))

@@ -90,8 +90,10 @@ def checkpoint_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
 def require_fit(checkpoint: Checkpoint) -> None:
     """Raises `UnsupportedModel` for what the library cannot run, or would run wrongly."""
     why = obstacle(checkpoint.config)
+    if why is None and checkpoint.split_files():
+        why = "its weights are saved tensor by tensor, which transformers-neuronx alone reads"
     if why is not None:
         raise UnsupportedModel(
             f"{checkpoint.name} cannot run on NeuronCores by neuronx-distributed-inference: {why}.",
-            remedy="Choose a Llama, or a model shaped like one, in its own weights.",
+            remedy="Choose a Llama, or a model shaped like one, in its own weights as safetensors.",
         )
