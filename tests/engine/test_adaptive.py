@@ -213,6 +213,15 @@ def test_more_confidence_never_means_less(tests: list[tuple[float, bool]]) -> No
     assert 0.0 < rates[0] <= rates[-1] < 1.0
 
 
+def test_sizes_that_are_met_for_the_first_time_leave_the_scale_where_it_is() -> None:
+    """The quickest of three times is quicker than the size; taken for a slower machine, every new size would make what is
+    known of plain steps and of drafts cheaper than it is."""
+    costs, rng = Costs(), random.Random(4)
+    for size in [1] * 30 + [size for size in range(2, MAX_WINDOW + 1) for _ in range(10)]:
+        costs.observe_pass(size, round(1e6 * by_the_row(size) * math.exp(rng.gauss(0.0, 0.15))))
+    assert costs.unit_ns * costs.passes()[1] == pytest.approx(1e6, rel=0.08)
+
+
 # -- windows ------------------------------------------------------------------------------------------------------
 
 
@@ -442,7 +451,7 @@ def test_the_text_is_that_of_plain_decoding(rule: str, sampling: SamplingSetting
         windows |= {step.window for step in steps_of(events)}
         reasons = [step.choice.reason for step in steps_of(events) if step.choice is not None]
         assert all(reasons)
-    assert len(windows) > 3
+    assert len(windows) > 2
 
 
 def test_the_policy_hears_of_every_change_of_rule() -> None:

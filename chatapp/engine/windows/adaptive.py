@@ -121,6 +121,10 @@ class AdaptiveWindow:
         self._expected = 1.0
         self._next = PRIOR_KEPT
         self._reason = ""
+        # What `more` looks up again for every draft of a step.
+        self._passes = self._costs.passes()
+        self._draft = 0.0
+        self._calibration = self._belief.source("")
 
     def begin(self, drafter: str, acceptor: str) -> None:  # noqa: ARG002 - the contract's signature; each drafter has a policy of its own
         self._belief = self._beliefs.setdefault(acceptor, _Belief())
@@ -131,8 +135,14 @@ class AdaptiveWindow:
     def plan(self, most: int) -> int:
         self._probing = False
         self._kept_all = self._expected = 1.0
+        self._look_up(self._source)
         self._most = self._plan(most)
         return self._most
+
+    def _look_up(self, source: str) -> None:
+        self._source = source
+        self._draft = self._costs.draft(source)
+        self._calibration = self._belief.source(source)
 
     def _plan(self, most: int) -> int:
         if most == 1:
@@ -174,13 +184,17 @@ class AdaptiveWindow:
     def _promise(self, most: int) -> tuple[float, int]:
         """The most tokens per unit of cost that a window of 2 … `most` promises, and which window that is."""
         passes, draft = self._costs.passes(), self._costs.draft(self._source)
-        first = self._belief.first.value
-        chance, follow, tokens, best = first, self._belief.after(first).value, 1.0, (0.0, 1)
+        chance = self._belief.first.value
+        follow, tokens, drafts = self._belief.after(chance).value, 1.0, 0.0
+        promise, widest = 0.0, 1
         for window in range(2, most + 1):
             tokens += chance
             chance *= follow
-            best = max(best, (tokens / (passes[window] + draft * (window - 1)), window))
-        return best
+            drafts += draft
+            rate = tokens / (passes[window] + drafts)
+            if rate >= promise:
+                promise, widest = rate, window
+        return promise, widest
 
     def _rest(self) -> int:
         """Plain steps before the next try: so many that it costs little of them, and more after each that failed."""
@@ -194,13 +208,15 @@ class AdaptiveWindow:
     # -- within the proposal ------------------------------------------------------------------------------------
 
     def more(self, drafted: int, confidence: float, source: str) -> bool:
-        self._source, self._asked = source, True
-        chance = self._belief.source(source).rate(confidence)
-        self._kept_all *= chance
-        self._expected += self._kept_all
-        passes, draft, rate = self._costs.passes(), self._costs.draft(source), self._rate
-        follow = self._next = self._belief.after(chance).value
-        chance, gain, base = self._kept_all, 0.0, passes[drafted + 1]
+        self._asked = True
+        if source != self._source:
+            self._look_up(source)
+        chance = self._calibration.rate(confidence)
+        self._kept_all = kept = self._kept_all * chance
+        self._expected += kept
+        follow = self._next = self._belief.follow[bisect_right(LIKELY, chance)].value
+        passes, draft, rate, base = self._passes, self._draft, self._rate, self._passes[drafted + 1]
+        gain, chance = 0.0, kept
         for ahead in range(1, self._most - drafted):
             chance *= follow
             gain += chance
@@ -208,7 +224,7 @@ class AdaptiveWindow:
                 return True
             if chance < 0.01:
                 break
-        self._stop(drafted, self._kept_all * follow, rate * (draft + passes[drafted + 2] - base))
+        self._stop(drafted, kept * follow, rate * (draft + passes[drafted + 2] - base))
         return False
 
     def _stop(self, drafted: int, kept: float, needed: float) -> None:
@@ -236,21 +252,24 @@ class AdaptiveWindow:
     # -- after the step -----------------------------------------------------------------------------------------
 
     def observe(self, outcome: StepOutcome) -> None:
-        costs, drafts = self._costs, len(outcome.sources)
+        costs, sources = self._costs, outcome.sources
+        drafts = len(sources)
         costs.observe_pass(outcome.window, outcome.verify_ns + outcome.other_ns)
         if drafts > 1 and self._expected == 1.0:
-            self._asked = (
-                False  # a window drawn in one go: its length is settled before the first token is known
-            )
+            # A window drawn in one go: its length is settled before the first token is known.
+            self._asked = False
+        spent = costs.passes()[outcome.window]
         if drafts:
-            counts = Counter(outcome.sources)
+            last = self._source = sources[-1]
+            # Nearly always one source alone.
+            counts = {last: drafts} if sources.count(last) == drafts else Counter(sources)
             if not self._catches_up:
                 costs.observe_drafts(counts, outcome.draft_ns)
-            self._source = outcome.sources[-1]
             self._learn(outcome)
+            for source, count in counts.items():
+                spent += costs.draft(source) * count
         # A drafter that was not asked reads next what it missed: its time then says nothing about a token's cost.
         self._catches_up = not drafts
-        spent = costs.passes()[outcome.window] + sum(costs.draft(source) for source in outcome.sources)
         belief = self._belief
         belief.tokens = belief.tokens * RATE_MEMORY + outcome.accepted + 1
         belief.cost = belief.cost * RATE_MEMORY + spent
@@ -258,16 +277,17 @@ class AdaptiveWindow:
             self._after_probe(kept=outcome.accepted > 0)
 
     def _learn(self, outcome: StepOutcome) -> None:
-        belief, chance = self._belief, 0.0
+        belief, accepted, sources = self._belief, outcome.accepted, outcome.sources
+        following, read = belief.first, set[str]()
         for place in range(outcome.tested):
-            kept = place < outcome.accepted
-            calibration = belief.source(outcome.sources[place])
-            confidence = outcome.confidences[place]
-            (belief.after(chance) if place else belief.first).learn(kept=kept)
-            chance = calibration.rate(confidence)
-            calibration.learn(confidence, kept=kept)
-        for source in set(outcome.sources[: outcome.tested]):
-            belief.source(source).fit()
+            kept = place < accepted
+            following.learn(kept=kept)
+            source = sources[place]
+            read.add(source)
+            chance = belief.source(source).learn(outcome.confidences[place], kept=kept)
+            following = belief.follow[bisect_right(LIKELY, chance)]
+        for source in read:
+            belief.source(source).read()
 
     def _after_probe(self, *, kept: bool) -> None:
         """A draft that was kept is followed by the next try at once, so that an easy text is heard within a few steps."""

@@ -14,6 +14,8 @@ CENTRES = tuple((low + high) / 2 for low, high in zip((0.0, *EDGES), (*EDGES, 1.
 PRIOR_WEIGHT = 1.5
 MEMORY = 0.99
 """What is left of a bin's experience at each new test in it: some 100 count."""
+YOUNG, REDRAW = 20.0, 8
+"""Tests below which a bin knows little, and steps after which the others are read."""
 DOUBTED = 0.3
 """What is left of the weight of all bins when the text has changed."""
 
@@ -30,20 +32,34 @@ class Calibration:
         self._kept = [prior(centre) * PRIOR_WEIGHT for centre in CENTRES]
         self._tested = [PRIOR_WEIGHT] * len(CENTRES)
         self._rates = [prior(centre) for centre in CENTRES]
+        self._young = False
+        self._unread = 0
 
     def rate(self, confidence: float) -> float:
         """The chance that a token of this confidence is kept when it is tested."""
         return self._rates[bisect_right(EDGES, confidence)]
 
-    def learn(self, confidence: float, *, kept: bool) -> None:
+    def learn(self, confidence: float, *, kept: bool) -> float:
+        """Take a test in; returns what `rate` said of it."""
         place = bisect_right(EDGES, confidence)
+        tested = self._tested[place]
+        self._young |= tested < YOUNG
         self._kept[place] = self._kept[place] * MEMORY + kept
-        self._tested[place] = self._tested[place] * MEMORY + 1.0
+        self._tested[place] = tested * MEMORY + 1.0
+        return self._rates[place]
 
     def doubt(self) -> None:
         """Keep the figures and give them up sooner."""
         self._kept = [kept * DOUBTED for kept in self._kept]
         self._tested = [tested * DOUBTED for tested in self._tested]
+
+    def read(self) -> None:
+        """Take what was learnt into `rate`: at once where a bin that was touched knows little, else every few steps, since it
+        moves by a hundredth."""
+        self._unread += 1
+        if self._young or self._unread >= REDRAW:
+            self._young, self._unread = False, 0
+            self.fit()
 
     def fit(self) -> None:
         """Take what was learnt into `rate`."""

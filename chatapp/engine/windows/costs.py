@@ -22,6 +22,8 @@ TRUSTED = 3
 STALE, EVERY = 80, 32
 """After so many passes a size that had none is worth one more try, since it may have been timed while the machine was busy;
 one size every so many passes."""
+FAMILIAR, REDRAW = 12, 8
+"""A size that was timed less often is taken into the curve at once, others every so many passes."""
 SCALE_RATE, SHAPE_RATE, DRAFT_RATE = 0.12, 0.03, 0.06
 """What share of an error goes into the scale, into the size's own figure and into the source's, once seen often."""
 
@@ -36,6 +38,7 @@ class Costs:
         self._count = 0
         self._shape = [0.0] * (MAX_WINDOW + 1)
         self._drafts: dict[str, tuple[float, int]] = {}
+        self._draft_costs: dict[str, float] = {}
         self._passes = [0.0] * (MAX_WINDOW + 2)
         self._known = False
 
@@ -59,8 +62,7 @@ class Costs:
 
     def draft(self, source: str) -> float:
         """One token of this source, relative to the scale."""
-        known = self._drafts.get(source)
-        return math.exp(known[0]) if known is not None else PRIOR_DRAFT
+        return self._draft_costs.get(source, PRIOR_DRAFT)
 
     @property
     def unit_ns(self) -> float:
@@ -85,14 +87,19 @@ class Costs:
                     self._shape[window] += error
         else:
             clipped = max(-CLIP, min(CLIP, error))
-            self._scale += SCALE_RATE * clipped
-            self._shape[window] += max(SHAPE_RATE, 0.7 / (1 + seen)) * (1.0 - SCALE_RATE) * clipped
+            # The quickest of a new size's first times is quicker than it is: what follows is that size's affair, and would
+            # drive the scale up, size by size.
+            scale_rate = SCALE_RATE if seen >= FAMILIAR else 0.0
+            self._scale += scale_rate * clipped
+            self._shape[window] += max(SHAPE_RATE, 0.7 / (1 + seen)) * (1.0 - scale_rate) * clipped
         self._seen[window] = seen + 1
         self._count += 1
         self._latest[window] = self._count
         if self._count % EVERY == 0:
             self._distrust_old(window)
-        self._fit()
+        # A size that was timed often moves by a hundredth: the curve is drawn again every few passes, which is as good.
+        if seen < FAMILIAR or self._count % REDRAW == 0:
+            self._fit()
 
     def observe_drafts(self, counts: dict[str, int], duration_ns: int) -> None:
         """So many tokens per source took so long together; the error goes to each source by its share of the cost."""
@@ -104,6 +111,7 @@ class Costs:
             clipped = max(-CLIP, min(CLIP, error)) if seen > 2 else error
             rate = max(DRAFT_RATE, 1.0 / (1 + seen)) * share / total
             self._drafts[source] = (log_cost + rate * clipped, seen + 1)
+            self._draft_costs[source] = math.exp(self._drafts[source][0])
 
     def _distrust_old(self, window: int) -> None:
         """The next size above what is used now: smaller ones are no more than it costs."""
