@@ -66,7 +66,7 @@ SWITCH_INTERVAL_S = 0.0005
 """How long the GUI's Python code may keep the engine thread waiting for the interpreter. At Python's own 5 ms a verify step
 of 3 ms took 12 ms beside a busy thread, at 0.5 ms it took 8."""
 LAST_EVENT_S = 1.0
-PICTURE_DELAY_MS = 700
+PICTURE_DELAY_MS = 1200
 """Longer than the slowest clock of the panels, so that a picture shows the final numbers."""
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 LOG_BYTES = 1_000_000

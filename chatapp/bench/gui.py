@@ -81,9 +81,9 @@ async def _measure(session: Session, options: SuiteOptions, sampling: SamplingSe
 
     from chatapp.bench.sweep import describe_conditions
 
-    await _seen(session)
+    await on_screen(session)
     window_ms = process_age_ms()
-    info = await _loaded(session)
+    info = await loaded(session)
     ready_ms = process_age_ms()
     conditions = describe_conditions(info, sampling, options)
     conditions |= {
@@ -110,7 +110,7 @@ async def _measure(session: Session, options: SuiteOptions, sampling: SamplingSe
     return _report(conditions, headless, shown, beat.late_ms, window_ms, ready_ms)
 
 
-async def _seen(session: Session) -> None:
+async def on_screen(session: Session) -> None:
     """Until the screen has the window, painted: `show` alone only asks for it."""
     while not session.window.windowHandle().isExposed():
         await asyncio.sleep(0.001)
@@ -128,7 +128,7 @@ def process_age_ms() -> float:
     return (time.clock_gettime(time.CLOCK_BOOTTIME) - started_s) * 1e3
 
 
-async def _loaded(session: Session) -> Any:
+async def loaded(session: Session) -> Any:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
 

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatapp.commands.gui import add_weights_arguments
 from chatapp.commands.neuron_arguments import add_neuron_arguments, neuron_settings
@@ -17,7 +17,7 @@ from chatapp.domain.request import DEFAULT_WINDOW, MAX_WINDOW
 if TYPE_CHECKING:
     from chatapp.bench.suites import SuiteOptions
 
-NOT_WITH_GUI = ("k", "threads", "device", "against", "suite", "policy", "drafter")
+NOT_WITH_WINDOW = ("k", "threads", "device", "against", "suite", "policy", "drafter")
 """The window runs as it does for a person: at its own k, threads and device."""
 
 
@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gui",
         action="store_true",
         help="measure the window instead: its heartbeat while a reply streams, and its cost",
+    )
+    what.add_argument(
+        "--repaint",
+        action="store_true",
+        help="measure the window's repainted pixels while a reply streams, in the local and the remote display mode",
     )
     what.add_argument(
         "--against",
@@ -106,13 +111,8 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("--draft needs --target")
     if args.device is not None and args.neuron is not None:
         args.usage_error("--neuron is a device of its own: it does not go with --device")
-    if args.gui:
-        for name in NOT_WITH_GUI:
-            if getattr(args, name) is not None:
-                args.usage_error(f"--{name} does not go with --gui")
-        from chatapp.bench.gui import measure_window
-
-        result = measure_window(_options(args))
+    if args.gui or args.repaint:
+        result = _measure_window(args)
     else:
         from chatapp.bench.suites import run_suites
 
@@ -122,6 +122,22 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     print(json.dumps(result, sort_keys=True))
     return 0
+
+
+def _measure_window(args: argparse.Namespace) -> dict[str, Any]:
+    flag = "--gui" if args.gui else "--repaint"
+    if args.gui and args.repaint:
+        args.usage_error("--repaint does not go with --gui")
+    for name in NOT_WITH_WINDOW:
+        if getattr(args, name) is not None:
+            args.usage_error(f"--{name} does not go with {flag}")
+    if args.gui:
+        from chatapp.bench.gui import measure_window
+
+        return measure_window(_options(args))
+    from chatapp.bench.repaint import measure_repaint
+
+    return measure_repaint(_options(args))
 
 
 def _location(args: argparse.Namespace) -> PairLocation | None:

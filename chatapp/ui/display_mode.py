@@ -55,7 +55,7 @@ class DisplayMode:
 
 LOCAL = DisplayMode("local", FrameClocks(34, 125, 250), animated=True, translucent=True, whole_lines=False)
 REMOTE = DisplayMode(
-    "remote", FrameClocks(100, 500, 500), animated=False, translucent=False, whole_lines=True
+    "remote", FrameClocks(100, 1000, 500), animated=False, translucent=False, whole_lines=True
 )
 
 

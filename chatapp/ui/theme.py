@@ -115,6 +115,16 @@ def tokens_of(theme: Theme) -> Tokens:
     return LIGHT if theme is Theme.LIGHT else DARK
 
 
+def mixed(colour: str | QColor, ground: str, share: float) -> QColor:
+    """`share` of `colour` over `ground`, opaque."""
+    over, under, rest = QColor(colour), QColor(ground), 1.0 - share
+    return QColor.fromRgbF(
+        over.redF() * share + under.redF() * rest,
+        over.greenF() * share + under.greenF() * rest,
+        over.blueF() * share + under.blueF() * rest,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TypeScale:
     """Font sizes in device-independent px, grown from the desktop's own size so that large-type users keep it."""

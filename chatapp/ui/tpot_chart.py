@@ -25,7 +25,7 @@ from PySide6.QtWidgets import QFrame, QStyleOptionGraphicsItem, QWidget
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
-from chatapp.ui.theme import Tokens
+from chatapp.ui.theme import Tokens, mixed
 from chatapp.ui.tpot_bars import Bar, PlotSeries, Reply
 
 CHUNK_BARS = 256
@@ -40,6 +40,7 @@ BAR_OPACITY = 0.82
 SHADE_OPACITY = 0.2
 ANY_HEIGHT_MS = 1e5
 GRID_OPACITY = 0.12
+VEIL_OPACITY = 0.82
 LABEL_GAP_PX = 6.0
 FONT_SHRINK_PX = 2
 
@@ -106,16 +107,6 @@ class Shades(pg.GraphicsObject):  # type: ignore[misc]  # as above
                 painter.fillRect(QRectF(span.left, 0, span.right - span.left, ANY_HEIGHT_MS), self.colour)
 
 
-def mixed(colour: str, ground: str, share: float) -> QColor:
-    """`share` of `colour` over `ground`, opaque."""
-    over, under, rest = QColor(colour), QColor(ground), 1.0 - share
-    return QColor.fromRgbF(
-        over.redF() * share + under.redF() * rest,
-        over.greenF() * share + under.greenF() * rest,
-        over.blueF() * share + under.blueF() * rest,
-    )
-
-
 def segments(bars: list[Bar]) -> dict[TokenKind, list[QRectF]]:
     """Rectangles of the bars by class: neighbouring tokens of one class in one bar share a rectangle."""
     found: dict[TokenKind, list[QRectF]] = {}
@@ -141,6 +132,7 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         self._hover: Bar | None = None
         self._pointer = QPointF()
         self._free = False
+        self._translucent = True
         self._chunks: list[list[BarChunk]] = []
         self._shades = Shades(series)
         super().__init__(parent)
@@ -180,6 +172,11 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         for chunk in (chunk for reply in self._chunks for chunk in reply):
             chunk.record(tokens)
             chunk.update()
+        self.viewport().update()
+
+    def set_translucent(self, on: bool) -> None:
+        """Whether grid and labels let through what lies below them."""
+        self._translucent = on
         self.viewport().update()
 
     # --- data -------------------------------------------------------------------------------------------------------
@@ -304,7 +301,8 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         """Faint lines at the labelled heights, over the bars as well: they are for reading a bar's height."""
         colour = QColor(self._tokens.text)
         colour.setAlphaF(GRID_OPACITY)
-        painter.setPen(QPen(colour, 1))
+        flat = mixed(self._tokens.text, self._tokens.surface, GRID_OPACITY)
+        painter.setPen(QPen(colour if self._translucent else flat, 1))
         low, high = self.viewRange()[1]
         _spacing, heights = self.getAxis("left").tickValues(low, high, area.height())[0]
         for ms in heights:
@@ -337,7 +335,7 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         wide, high = metrics.horizontalAdvance(text) + 8, metrics.height()
         box = QRectF(at.x() - wide if from_right else at.x(), at.y() - high, wide, high)
         veil = QColor(self._tokens.surface)
-        veil.setAlphaF(0.82)
+        veil.setAlphaF(VEIL_OPACITY if self._translucent else 1.0)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(veil)
         painter.drawRoundedRect(box, 4, 4)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from chatapp.domain.palette import Theme
 from chatapp.domain.record import RunRecord
-from chatapp.ui.display_mode import DisplayedWidget
+from chatapp.ui.display_mode import DisplayedWidget, DisplayMode
 from chatapp.ui.theme import tokens_of
 from chatapp.ui.tpot_bars import Bar, PlotSeries
 
@@ -67,6 +67,11 @@ class TpotPlot(QWidget, DisplayedWidget):
         elapsed = self._since_frame.elapsed() if self._since_frame.isValid() else frame_ms
         self._frame.start(max(frame_ms - int(elapsed), 0))
 
+    def set_display(self, display: DisplayMode) -> None:
+        super().set_display(display)
+        if self._chart is not None:
+            self._chart.set_translucent(display.translucent)
+
     def set_theme(self, theme: Theme) -> None:
         self._theme = theme
         if self._chart is not None:
@@ -102,6 +107,7 @@ class TpotPlot(QWidget, DisplayedWidget):
         from chatapp.ui.tpot_chart import TpotChart
 
         self._chart = TpotChart(self._series, tokens_of(self._theme), self)
+        self._chart.set_translucent(self.display.translucent)
         self._chart.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._chart.hovered.connect(self.step_hovered)
         self._rows.addWidget(self._chart)

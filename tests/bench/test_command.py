@@ -123,6 +123,8 @@ def test_replies_of_one_token_have_no_tpot_and_break_nothing(
         (["--gui", "--threads", "1"], "--threads does not go with --gui"),
         (["--gui", "--drafter", "ngram"], "--drafter does not go with --gui"),
         (["--gui", "--suite", "exact"], "--suite does not go with --gui"),
+        (["--repaint", "--k", "5"], "--k does not go with --repaint"),
+        (["--gui", "--repaint"], "--repaint does not go with --gui"),
     ],
 )
 def test_options_that_make_no_measurement_are_refused(

@@ -13,8 +13,10 @@ time the beat was late by 19 to 47 at p99 with 4 to 6 other busy processes on th
 
 - Only turns that the viewport meets are laid out; the others have an estimated height until they are met or an idle
   slice of `IDLE_SLICE_MS` reaches them. What is being read stays in place when a height above it changes.
-- An update lays out the last fragment of the last paragraph and repaints from its line downwards.
+- An update lays out the last fragment of the last paragraph and repaints its lines that changed, within the text column.
 - The view follows the end only while it stands at the end; scrolling away lets go, scrolling back takes hold again.
+- In the remote display mode the text moves by whole lines. While a reply grows the end is `FEED_SHARE` of a view ahead of
+  the text, so that most new lines fill empty room and one in many moves everything.
 
 Pointer and keys are `interaction`'s; this module must not know what a token means.
 """
@@ -30,15 +32,20 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from chatapp.domain.palette import Theme
 from chatapp.domain.record import TokenView, Turn
+from chatapp.ui.display_mode import LOCAL, DisplayMode
 from chatapp.ui.transcript.selection import Place, TextSelection, TokenCursor
 from chatapp.ui.transcript.style import COLUMN_PX, MARGIN_PX, NARROW_MARGIN_PX, NARROW_PX, TranscriptStyle
-from chatapp.ui.transcript.turn import TurnItem
+from chatapp.ui.transcript.turn import CARET_ROOM_PX, TurnItem
 from chatapp.ui.transcript.turn_painting import Highlights, TurnPainter
+from chatapp.ui.widgets.line_scroll_bar import LineScrollBar
 
 AT_END_PX = 12
 IDLE_SLICE_MS = 6
 EDGE_PX = 8
 PULSE_MS = 400
+SPILL_PX = 1
+MARGIN_OF_MARKS_PX = 3
+FEED_SHARE = 1 / 2
 
 
 class TurnCanvas(QAbstractScrollArea):
@@ -57,6 +64,9 @@ class TurnCanvas(QAbstractScrollArea):
         self.token_cursor = TokenCursor()
         self.hovered: tuple[int, TokenView] | None = None
         self._style_now = style
+        self._display = LOCAL
+        self._bar = LineScrollBar(self)
+        self.setVerticalScrollBar(self._bar)
         self._tops: list[float] = [float(EDGE_PX)]
         self._follow = True
         self._moving = False
@@ -65,7 +75,7 @@ class TurnCanvas(QAbstractScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.viewport().setMouseTracking(True)
-        self.verticalScrollBar().valueChanged.connect(self._on_scrolled)
+        self._bar.valueChanged.connect(self._on_scrolled)
         self._idle = QTimer(self)
         self._idle.setInterval(0)
         self._idle.timeout.connect(self._lay_out_idle)
@@ -99,17 +109,46 @@ class TurnCanvas(QAbstractScrollArea):
             return
         item = self.items[-1]
         item.live = True
-        height = item.height
+        height, text_end, caret, waited = item.height, item.reply_bottom, item.caret_box, item.blank
         changed = item.refresh()
         if changed is None and item.height == height:
             return
-        if not item.is_laid_out(self._style_now, self.column_width) or item.height != height:
+        if not item.is_laid_out(self._style_now, self.column_width):
             self.settle()
+            return
+        place = self.scroll_y, self._tops[-2]
+        if item.height != height:
+            self._settle()
         self._update_pulse()
-        top = self._tops[len(self.items) - 1] + (changed or 0.0) - self.scroll_y - self._style_now.body.pitch
-        if top < self.viewport().height():
-            whole = self.viewport().rect()
-            self.viewport().update(whole.adjusted(0, max(int(top), 0), 0, 0))
+        if (self.scroll_y, self._tops[-2]) != place:
+            self._update_column()
+            return
+        self._update_box(self._waiting_box if waited else caret)
+        self._update_box(item.caret_box)
+        if changed is not None:
+            self._update_box(changed)
+            text_alone = item.running and not item.cards
+            end = max(text_end, item.reply_bottom) if text_alone else max(height, item.height)
+            wide = self.column_width + EDGE_PX + CARET_ROOM_PX
+            self._update_box(QRectF(-EDGE_PX, changed.bottom(), wide, end - changed.bottom()))
+
+    def _update_box(self, box: QRectF) -> None:
+        """Repaint a box of the last turn, and a little around it: letters may spill over their line."""
+        if box.height() <= 0:
+            return
+        here = box.translated(self.origin_of(len(self.items) - 1)).toAlignedRect()
+        self.viewport().update(here.adjusted(-SPILL_PX, -SPILL_PX, SPILL_PX, SPILL_PX))
+
+    def set_display(self, display: DisplayMode) -> None:
+        """Another screen: whether the text moves by whole lines, and what moves by itself."""
+        self._display = display
+        self.settle()
+
+    def repaint_token(self, turn: int, view: TokenView) -> None:
+        """Repaint a token with all tokens of its verify step."""
+        for box in self.items[turn].step_rects(view):
+            here = box.translated(self.origin_of(turn)).toAlignedRect()
+            self.viewport().update(here.adjusted(-MARGIN_OF_MARKS_PX, 0, MARGIN_OF_MARKS_PX, 0))
 
     def set_style(self, style: TranscriptStyle) -> None:
         self._style_now = style
@@ -134,7 +173,7 @@ class TurnCanvas(QAbstractScrollArea):
 
     @property
     def scroll_y(self) -> int:
-        return self.verticalScrollBar().value()
+        return self._bar.value()
 
     def origin_of(self, turn: int) -> QPointF:
         """Where turn number `turn` begins, in viewport px."""
@@ -171,7 +210,11 @@ class TurnCanvas(QAbstractScrollArea):
             item.estimate(self._style_now, self.column_width)
 
     def settle(self) -> None:
-        """Lay out what the viewport meets, keep what is read in place, and set the scroll bar's range."""
+        """Lay out what the viewport meets, keep what is read in place, set the scroll bar's range, and repaint."""
+        self._settle()
+        self.viewport().update()
+
+    def _settle(self) -> None:
         self._measure()
         if self._follow:
             self._settle_at_end()
@@ -181,7 +224,6 @@ class TurnCanvas(QAbstractScrollArea):
         unknown = any(not item.is_laid_out(self._style_now, self.column_width) for item in self.items)
         if unknown and not self._idle.isActive():
             self._idle.start()
-        self.viewport().update()
 
     def _measure(self) -> None:
         tops = [float(EDGE_PX)]
@@ -198,7 +240,7 @@ class TurnCanvas(QAbstractScrollArea):
             room -= item.height
         self._measure()
         self._set_range()
-        self._scroll_to(self.verticalScrollBar().maximum())
+        self._scroll_to(self._bar.maximum())
 
     def _settle_in_place(self) -> None:
         anchor = self.turn_at(0)
@@ -217,21 +259,31 @@ class TurnCanvas(QAbstractScrollArea):
             inside *= self.items[anchor].height / height
         self._measure()
         self._set_range()
-        self._scroll_to(round(self._tops[anchor] + inside))
+        self._scroll_to(self._bar.snapped(self._tops[anchor] + inside))
 
     def _set_range(self) -> None:
-        bar = self.verticalScrollBar()
-        total = int(self._tops[-1]) + EDGE_PX
+        bar, height, pitch = self._bar, self.viewport().height(), self._style_now.body.pitch
+        room = max(int(self._tops[-1]) + EDGE_PX - height, 0)
         self._moving = True
-        bar.setPageStep(self.viewport().height())
-        bar.setSingleStep(self._style_now.body.pitch * 2)
-        bar.setRange(0, max(total - self.viewport().height(), 0))
+        bar.line_px = pitch if self._display.whole_lines else 0
+        bar.setPageStep(height)
+        bar.setSingleStep(pitch * 2)
+        bar.setRange(0, -(-room // self._feed_px) * self._feed_px)
         self._moving = False
         self._tell_end()
 
+    @property
+    def _feed_px(self) -> int:
+        """What the end of the scroll range is a multiple of."""
+        if not self._display.whole_lines:
+            return 1
+        pitch = self._style_now.body.pitch
+        growing = bool(self.items) and self.items[-1].running
+        return max(int(self.viewport().height() * FEED_SHARE / pitch), 1) * pitch if growing else pitch
+
     def _scroll_to(self, value: int) -> None:
         self._moving = True
-        self.verticalScrollBar().setValue(value)
+        self._bar.setValue(value)
         self._moving = False
         self._tell_end()
 
@@ -256,8 +308,8 @@ class TurnCanvas(QAbstractScrollArea):
         inside = self.scroll_y - self._tops[anchor] if anchor >= 0 else 0.0
         self._measure()
         self._set_range()
-        end = self.verticalScrollBar().maximum()
-        self._scroll_to(end if self._follow else round(self._tops[max(anchor, 0)] + inside))
+        kept = self._bar.snapped(self._tops[max(anchor, 0)] + inside)
+        self._scroll_to(self._bar.maximum() if self._follow else kept)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -271,8 +323,7 @@ class TurnCanvas(QAbstractScrollArea):
 
     @property
     def at_end(self) -> bool:
-        bar = self.verticalScrollBar()
-        return bar.value() >= bar.maximum() - AT_END_PX
+        return self._bar.value() >= self._bar.maximum() - AT_END_PX
 
     def jump_to_end(self) -> None:
         self._follow = True
@@ -283,12 +334,19 @@ class TurnCanvas(QAbstractScrollArea):
         margin = self._style_now.body.pitch
         above, below = box.top() - margin, box.bottom() + margin - self.viewport().height()
         if above < 0:
-            self.verticalScrollBar().setValue(self.scroll_y + above)
+            self._bar.move_to(self.scroll_y + above)
         elif below > 0:
-            self.verticalScrollBar().setValue(self.scroll_y + below)
+            self._bar.move_to(self.scroll_y + below)
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:  # noqa: ARG002  # Qt calls it with both
-        self.viewport().update()
+        self._update_column()
+
+    def _update_column(self) -> None:
+        """Repaint everything that can move; beside the text column there is nothing but ground."""
+        column = QRect(
+            self.column_left - EDGE_PX, 0, round(self.column_width) + EDGE_PX, self.viewport().height()
+        )
+        self.viewport().update(column.adjusted(0, 0, CARET_ROOM_PX, 0))
 
     def _on_scrolled(self) -> None:
         if self._moving:
@@ -322,11 +380,11 @@ class TurnCanvas(QAbstractScrollArea):
         hovered = self.hovered[1] if self.hovered is not None and self.hovered[0] == turn else None
         selected = self.token_cursor.view(self.items) if self.token_cursor.turn == turn else None
         ranges = self.text_selection.ranges(turn, self.items[turn])
-        return Highlights(hovered, selected, self.hasFocus(), ranges, self._pulse)
+        return Highlights(hovered, selected, self.hasFocus(), ranges, self._pulse, self._display.animated)
 
     def _update_pulse(self) -> None:
         last = self.items[-1] if self.items else None
-        waiting = last is not None and last.running and not last.record.visible_chars
+        waiting = last is not None and last.waiting and self._display.animated
         if waiting != self._pulse_timer.isActive():
             if waiting:
                 self._pulse_timer.start()
@@ -335,9 +393,15 @@ class TurnCanvas(QAbstractScrollArea):
 
     def _on_pulse(self) -> None:
         self._pulse += 1
-        self.viewport().update()
+        self._update_box(self._waiting_box)
+
+    @property
+    def _waiting_box(self) -> QRectF:
+        """The line that says, where the last turn's reply will be, that it has not begun."""
+        return QRectF(0, self.items[-1].reply_top, self.column_width, self._style_now.body.pitch)
 
 
-def make_style(theme: Theme, widget: QWidget) -> TranscriptStyle:
-    """The style that suits the widget's font."""
-    return TranscriptStyle.of(theme, widget.font(), max(widget.fontInfo().pixelSize(), 13) + 2)
+def make_style(theme: Theme, widget: QWidget, display: DisplayMode) -> TranscriptStyle:
+    """The style that suits the widget's font and the screen."""
+    base_px = max(widget.fontInfo().pixelSize(), 13) + 2
+    return TranscriptStyle.of(theme, widget.font(), base_px, translucent=display.translucent)

@@ -37,6 +37,7 @@ class HoverCard(QWidget):
 
     def set_style(self, style: TranscriptStyle) -> None:
         self._style_now = style
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent, not style.translucent)
         self.update()
 
     def show_token(self, record: RunRecord, view: TokenView, near: QRect) -> None:
@@ -55,6 +56,11 @@ class HoverCard(QWidget):
         label = KIND_STYLES[self._view.kind].label if self._view else ""
         return [f"{self._title} {label}", *(f"{name} {value}".strip() for name, value in self._facts)]
 
+    @property
+    def _shadow(self) -> int:
+        """Room around the card for its shadow; without translucency it has none, and no round corners either."""
+        return SHADOW_PX if self._style_now.translucent else 0
+
     def _wanted_size(self) -> QSize:
         style = self._style_now
         metrics = QFontMetricsF(style.small.font)
@@ -64,7 +70,7 @@ class HoverCard(QWidget):
         kind = metrics.horizontalAdvance(KIND_STYLES[self._view.kind].label) if self._view else 0.0
         wide = max(self._name_width + COLUMN_GAP_PX + values, title + COLUMN_GAP_PX + kind)
         high = style.code.pitch + 6 + len(self._facts) * style.small.pitch
-        margin = 2 * (PAD_PX + SHADOW_PX)
+        margin = 2 * (PAD_PX + self._shadow)
         parent = self.parentWidget()
         room = parent.width() - margin - 2 if parent is not None else MAX_WIDTH_PX
         return QSize(int(min(wide, MAX_WIDTH_PX, room)) + margin + 2, int(high) + margin)
@@ -77,9 +83,10 @@ class HoverCard(QWidget):
     def _place(self, near: QRect) -> QPoint:
         parent = self.parentWidget()
         area = parent.rect() if parent is not None else near
-        x = min(near.left() - SHADOW_PX - PAD_PX, area.right() - self.width())
-        below = near.bottom() - SHADOW_PX + 6
-        above = near.top() - self.height() + SHADOW_PX - 6
+        shadow = self._shadow
+        x = min(near.left() - shadow - PAD_PX, area.right() - self.width())
+        below = near.bottom() - shadow + 6
+        above = near.top() - self.height() + shadow - 6
         y = above if below + self.height() > area.bottom() and above > area.top() else below
         return QPoint(max(x, area.left()), y)
 
@@ -89,15 +96,20 @@ class HoverCard(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         style = self._style_now
-        box = QRectF(self.rect()).adjusted(SHADOW_PX, SHADOW_PX, -SHADOW_PX, -SHADOW_PX)
+        shadow, radius = self._shadow, RADIUS_PX if style.translucent else 0
+        box = QRectF(self.rect()).adjusted(shadow, shadow, -shadow, -shadow)
         painter.setPen(Qt.PenStyle.NoPen)
-        for spread in range(SHADOW_PX, 0, -2):
+        for spread in range(shadow, 0, -2):
             painter.setBrush(with_alpha("#000000", 0.028))
             grown = box.adjusted(-spread, -spread + 3, spread, spread)
             painter.drawRoundedRect(grown, RADIUS_PX + spread, RADIUS_PX + spread)
+        if not style.translucent:
+            painter.fillRect(
+                self.rect(), QColor(style.tokens.border_strong)
+            )  # to the last pixel of its corners
         painter.setPen(QPen(QColor(style.tokens.border_strong), 1))
         painter.setBrush(QColor(style.tokens.surface))
-        painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), RADIUS_PX, RADIUS_PX)
+        painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
         inner = box.adjusted(PAD_PX, PAD_PX - 2, -PAD_PX, -PAD_PX)
         self._draw_title(painter, inner)
         self._draw_facts(painter, inner)

@@ -74,8 +74,10 @@ class TranscriptCanvas(TurnCanvas):
 
     def _hover(self, found: tuple[int, TokenView] | None) -> None:
         if found != self.hovered:
-            self.hovered = found
-            self.viewport().update()
+            left, self.hovered = self.hovered, found
+            for one in (left, found):
+                if one is not None and one[0] < len(self.items):
+                    self.repaint_token(*one)
             self.hover_changed.emit(found)
 
     def _hover_again(self) -> None:
@@ -126,7 +128,7 @@ class TranscriptCanvas(TurnCanvas):
         height = self.viewport().height()
         past = self._pointer.y() if self._pointer.y() < 0 else max(self._pointer.y() - height, 0.0)
         if past:
-            self.verticalScrollBar().setValue(self.scroll_y + int(past))
+            self._bar.move_to(self.scroll_y + int(past))
         else:
             self._autoscroll.stop()
         place = self.place_at(self._pointer)
@@ -224,11 +226,17 @@ class TranscriptCanvas(TurnCanvas):
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        self.viewport().update()
+        self._repaint_selected()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
-        self.viewport().update()
+        self._repaint_selected()
+
+    def _repaint_selected(self) -> None:
+        """The selected token shows where the focus is."""
+        view = self.token_cursor.view(self.items)
+        if view is not None:
+            self.repaint_token(self.token_cursor.turn, view)
 
     # --- copying ----------------------------------------------------------------------------------------------------
 

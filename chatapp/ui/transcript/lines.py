@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import cast
 
 from PySide6.QtCore import QRectF
@@ -16,6 +17,9 @@ from PySide6.QtGui import QTextLayout, QTextLine
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.transcript.flow import Run
 from chatapp.ui.transcript.graphemes import is_basic, utf16_offsets
+
+OVERHANG_PX = 3
+"""How far a letter may reach out of its cell."""
 
 _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
@@ -73,6 +77,20 @@ class Line:
     mixed: bool
     cells: list[Cell] = field(default_factory=list)
     marks: dict[TokenKind, list[QRectF]] | None = None
+
+    def like(self, other: Line) -> bool:
+        """Whether both show the same pieces at the same places; their text is for the caller to know."""
+        return (self.start, self.end, self.cells) == (other.start, other.end, other.cells)
+
+    def difference(self, other: Line, width: float) -> tuple[float, float]:
+        """Between which x the two may differ, within `width` px. The last equal cell counts as different: its last letter may
+        join the next."""
+        if self.mixed or other.mixed or self.start != other.start:
+            return 0.0, width
+        pairs = zip(self.cells, other.cells, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        right = max((cell.right for cell in (*self.cells[same:], *other.cells[same:])), default=width)
+        return self.cells[same - 1].left if same else 0.0, min(right + OVERHANG_PX, width)
 
     def x_of(self, offset: int) -> float:
         """Where a cursor before character `offset` stands, px."""

@@ -15,15 +15,16 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import takewhile
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QRegion, QTextCharFormat, QTextLayout, QTextOption
+from PySide6.QtGui import QColor, QPainter, QRegion, QTextCharFormat, QTextLayout, QTextOption
 
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.transcript.flow import Block, Role, Run
 from chatapp.ui.transcript.lines import Cell, Fragment, Line, has_right_to_left
-from chatapp.ui.transcript.style import Face, TranscriptStyle, with_alpha
+from chatapp.ui.transcript.style import Face, TranscriptStyle
 from chatapp.ui.transcript.underlines import underline_boxes
 
 OPEN_LINES = 4
@@ -54,18 +55,19 @@ class Paragraph:
     def natural_width(self) -> float:
         return max((line.text_line.naturalTextWidth() for line in self.lines), default=0.0)
 
-    def lay_out(self, style: TranscriptStyle, face: Face, width: float, unchanged: int = 0) -> float:
+    def lay_out(self, style: TranscriptStyle, face: Face, width: float, unchanged: int = 0) -> QRectF:
         """Break the block into lines; its first `unchanged` characters are as they were at the last call.
 
-        Returns the top of the first line that may have changed, px.
+        Returns a box around what may have changed in the first line that did; below it everything may have, above it nothing.
         """
         if style is not self._style or face is not self._face or width != self.width:
             self._style, self._face, self.width = style, face, width
             unchanged = 0
         self._find_direction()
+        before = self.lines[:]
         start = self._keep_settled(unchanged)
         shown = self.block.shown
-        top = float(len(self.lines) * face.pitch)
+        kept = len(self.lines)
         while True:
             piece = shown[start : start + SLICE_CHARS]
             whole = start + len(piece) == len(shown)
@@ -80,7 +82,20 @@ class Paragraph:
                 del self.lines[first + keep :]
             if start >= len(shown):
                 break
-        return top
+        return self._first_change(before, kept, unchanged)
+
+    def _first_change(self, before: list[Line], kept: int, unchanged: int) -> QRectF:
+        """Most of the last fragment comes out as it was: what only was laid out again need not be painted again."""
+        assert self._face is not None
+        pairs = zip(before[kept:], self.lines[kept:], strict=False)
+        like = takewhile(lambda pair: pair[1].end <= unchanged and pair[0].like(pair[1]), pairs)
+        same = kept + sum(1 for _ in like)
+        box = QRectF(0.0, same * self._face.pitch, self.width, self._face.pitch)
+        if same < min(len(before), len(self.lines)):
+            left, right = before[same].difference(self.lines[same], self.width)
+            box.setLeft(left)
+            box.setRight(right)
+        return box
 
     def _find_direction(self) -> None:
         """Every fragment must agree on the direction: that of the block's first letter."""
@@ -146,9 +161,9 @@ class Paragraph:
         chars = QTextCharFormat()
         if role is Role.MARK:
             chars.setFont(self._face.mark_font)
-            chars.setForeground(with_alpha(self._style.tokens.accent, 1.0))
+            chars.setForeground(QColor(self._style.tokens.accent))
         elif role is Role.LINE_END:
-            chars.setForeground(with_alpha(self._style.colour(kind), 0.7))
+            chars.setForeground(self._style.veil(self._style.colour(kind), 0.7))
         elif not fragment.mixed:
             chars.setForeground(self._style.colour(kind))
         found = QTextLayout.FormatRange()
@@ -331,5 +346,5 @@ class Paragraph:
                 middle = self._face.baseline - self._face.mark_font.pixelSize() * 0.36
                 box = QRectF(cell.left + 2, round(middle - height / 2), cell.right - cell.left - 3, height)
                 painter.setPen(Qt.PenStyle.NoPen)
-                painter.setBrush(with_alpha(self._style.tokens.accent_soft, 1.0))
+                painter.setBrush(QColor(self._style.tokens.accent_soft))
                 painter.drawRoundedRect(box.translated(at), height / 2, height / 2)

@@ -47,32 +47,40 @@ class TextStack:
         face: Face | None = None,
         first: int = 0,
         unchanged: int = 0,
-    ) -> float:
+    ) -> QRectF:
         """Lay out `blocks`, whose first `first` are as they were, with `unchanged` characters of the next.
 
-        `face` is that of text; None: the body's. Returns the height from which on something changed.
+        `face` is that of text; None: the body's. Returns a box around what may have changed in the first line that did; below
+        it everything may have, above it nothing.
         """
         face = face or style.body
         if style is not self._style or face is not self._face or width != self._width:
             self._style, self._face, self._width = style, face, width
             first = unchanged = 0
         same = first < len(self.paragraphs) and self.paragraphs[first].block is blocks[first]
+        old_top = self._tops[first] if first < len(self._tops) else self.height
         del self.paragraphs[first + same :]
         del self._tops[first + same :]
-        changed = self.height
+        changed = QRectF(0.0, self.height, width, 0.0)
         for index in range(first, len(blocks)):
             if index == len(self.paragraphs):
                 self.paragraphs.append(Paragraph(blocks[index]))
                 self._tops.append(0.0)
                 unchanged = 0
-            top = self._lay_out_one(index, style, face, unchanged)
+            box = self._lay_out_one(index, style, face, unchanged)
             if index == first:
-                changed = self._tops[index] + top
+                changed = box.translated(self._left(index), self._tops[index])
+                if (
+                    not box.top() and not same
+                ):  # a new block, perhaps with a panel, where another one may have been
+                    panel = CODE_PAD_Y_PX if self._is_code(index) else 0
+                    top = min(self._tops[index] - panel, old_top)
+                    changed = QRectF(0.0, top, width, changed.bottom() - top)
         last = len(self.paragraphs) - 1
         self.height = self._bottom(last) + (CODE_PAD_Y_PX if self._is_code(last) else 0) if blocks else 0.0
         return changed
 
-    def _lay_out_one(self, index: int, style: TranscriptStyle, face: Face, unchanged: int) -> float:
+    def _lay_out_one(self, index: int, style: TranscriptStyle, face: Face, unchanged: int) -> QRectF:
         paragraph = self.paragraphs[index]
         code = paragraph.block.is_code
         inner = self._width - 2 * CODE_PAD_X_PX if code else self._width

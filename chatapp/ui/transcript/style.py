@@ -12,7 +12,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetricsF
 
 from chatapp.domain.palette import KIND_STYLES, Theme
 from chatapp.domain.tokens import TokenKind
-from chatapp.ui.theme import Tokens, mono_font, tokens_of
+from chatapp.ui.theme import Tokens, mixed, mono_font, tokens_of
 from chatapp.ui.transcript.underlines import MarkPainter
 
 COLUMN_PX = 780
@@ -56,9 +56,10 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptStyle:
-    """Everything that painting asks for; a change of theme or font makes a new one.
+    """Everything that painting asks for; a change of theme, font or display mode makes a new one.
 
-    `kinds` colours the text of a class, `marks` draws its underline.
+    `kinds` colours the text of a class, `marks` draws its underline. Without `translucent` no colour lets through what lies
+    below it.
     """
 
     theme: Theme
@@ -68,26 +69,39 @@ class TranscriptStyle:
     small: Face
     kinds: dict[TokenKind, QColor]
     marks: MarkPainter
+    translucent: bool = True
 
     @classmethod
-    def of(cls, theme: Theme, font: QFont, base_px: int) -> TranscriptStyle:
+    def of(cls, theme: Theme, font: QFont, base_px: int, *, translucent: bool = True) -> TranscriptStyle:
         body = QFont(font)
         body.setPixelSize(base_px)
         small = QFont(font)
         small.setPixelSize(max(base_px - 3, 10))
         kinds = {kind: QColor(style.colour(theme)) for kind, style in KIND_STYLES.items()}
+        tokens = tokens_of(theme)
         return cls(
             theme,
-            tokens_of(theme),
+            tokens,
             Face.of(body, font),
             Face.of(mono_font(base_px - 1), font, 1.55),
             Face.of(small, font, 1.45),
             kinds,
-            MarkPainter({kind: with_alpha(colour, MARK_OPACITY) for kind, colour in kinds.items()}),
+            MarkPainter(
+                {kind: veil(colour, MARK_OPACITY, tokens, translucent) for kind, colour in kinds.items()}
+            ),
+            translucent,
         )
 
     def colour(self, kind: TokenKind | None) -> QColor:
         return QColor(self.tokens.text) if kind is None else self.kinds[kind]
+
+    def veil(self, colour: str | QColor, share: float) -> QColor:
+        """`share` of a colour over what lies below it; where nothing may shine through, over the window's ground."""
+        return veil(colour, share, self.tokens, self.translucent)
+
+
+def veil(colour: str | QColor, share: float, tokens: Tokens, translucent: bool) -> QColor:
+    return with_alpha(colour, share) if translucent else mixed(colour, tokens.window, share)
 
 
 def with_alpha(colour: str | QColor, alpha: float) -> QColor:

@@ -31,6 +31,8 @@ PROMPT_CHARS = 1000
 PROMPT_LINES = 16
 EXPANDED_CHARS = 200_000
 SMALL_GAP_PX = 8
+CARET_ROOM_PX = 12
+"""From where the text ends to behind the caret that is drawn there."""
 
 
 class Part(IntEnum):
@@ -78,6 +80,26 @@ class TurnItem:
     def running(self) -> bool:
         return self.live and self.record.ended is None
 
+    @property
+    def waiting(self) -> bool:
+        """Nothing of the reply is there yet."""
+        return self.running and not self.record.visible_chars
+
+    @property
+    def blank(self) -> bool:
+        """No text is laid out yet: words that say so stand in its place."""
+        return len(self.flow.blocks) == 1 and not self.flow.blocks[0].shown
+
+    @property
+    def reply_bottom(self) -> float:
+        return self.reply_top + self.reply.height
+
+    @property
+    def caret_box(self) -> QRectF:
+        """Where the text ends: the caret of a growing reply stands within, as high as the line."""
+        end = self.reply.place_of(self.record.visible_chars).translated(self.reply_origin)
+        return end.adjusted(0.0, 0.0, CARET_ROOM_PX, 0.0)
+
     def is_laid_out(self, style: TranscriptStyle, width: float) -> bool:
         return self._style is style and self._width == width
 
@@ -100,22 +122,24 @@ class TurnItem:
         self.reply.lay_out(self.flow.blocks, style, width)
         self._lay_out_foot(style)
 
-    def refresh(self) -> float | None:
-        """Take in what the record gained. Returns the height from which on something changed, None if nothing did."""
+    def refresh(self) -> QRectF | None:
+        """Take in what the record gained. Returns a box around what may have changed in the first line that did, None if
+        nothing did; below it everything may have, above it nothing. The caret is not counted."""
         if self._style is None:
-            return 0.0
+            return QRectF()
         change = self.flow.update()
         height, cards = self.height, len(self.cards)
         if change is None and self.flow.blocks[0].shown:
             self._lay_out_foot(self._style)
-            return None if (height, cards) == (self.height, len(self.cards)) else self.reply_top
-        top = 0.0
+            grown = (height, cards) != (self.height, len(self.cards))
+            return QRectF(0.0, self.reply_bottom, self._width, 0.0) if grown else None
+        box = QRectF(0.0, 0.0, self._width, self._style.body.pitch)
         if change is not None:
-            top = self.reply.lay_out(
+            box = self.reply.lay_out(
                 self.flow.blocks, self._style, self._width, first=change.block, unchanged=change.unchanged
             )
         self._lay_out_foot(self._style)
-        return self.reply_top + top
+        return box.translated(self.reply_origin)
 
     def toggle_prompt(self) -> None:
         """Show the whole prompt, or its beginning again."""

@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPen
 
 from chatapp.domain.record import TokenView
 from chatapp.ui.transcript.stack import TextStack
-from chatapp.ui.transcript.style import BUBBLE_RADIUS_PX, CARD_PAD_PX, TranscriptStyle, with_alpha
+from chatapp.ui.transcript.style import BUBBLE_RADIUS_PX, CARD_PAD_PX, TranscriptStyle
 from chatapp.ui.transcript.turn import Card, Part, TurnItem
 from chatapp.ui.transcript.wording import progress_label
 
@@ -20,13 +20,17 @@ FOOTER_SEPARATOR = "  ·  "
 
 @dataclass(frozen=True, slots=True)
 class Highlights:
-    """What of a turn is marked: the hovered and the selected token, and selected text per part as `start`, `end`."""
+    """What of a turn is marked: the hovered and the selected token, and selected text per part as `start`, `end`.
+
+    `whole_step`: with the hovered token the step that made it.
+    """
 
     hovered: TokenView | None = None
     selected: TokenView | None = None
     focused: bool = False
     texts: tuple[tuple[Part, int, int], ...] = ()
     pulse: int = 0
+    whole_step: bool = True
 
 
 class TurnPainter:
@@ -74,7 +78,7 @@ class TurnPainter:
     def _draw_highlights(self, item: TurnItem, origin: QPointF, marks: Highlights) -> None:
         painter, tokens = self._painter, self._style.tokens
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(with_alpha(tokens.accent, 0.28))
+        painter.setBrush(self._style.veil(tokens.accent, 0.28))
         for part, start, end in marks.texts:
             stack, at = (
                 (item.prompt, item.prompt_origin) if part is Part.PROMPT else (item.reply, item.reply_origin)
@@ -83,18 +87,19 @@ class TurnPainter:
                 painter.drawRect(box.translated(origin + at))
         if marks.hovered is None or marks.hovered.index >= item.record.token_count:
             return
-        painter.setPen(QPen(with_alpha(tokens.muted, 0.45), 1))
-        painter.setBrush(with_alpha(tokens.muted, 0.07))
-        for box in item.step_rects(marks.hovered):
-            painter.drawRoundedRect(_around(box.translated(origin)), 4, 4)
+        if marks.whole_step:
+            painter.setPen(QPen(self._style.veil(tokens.muted, 0.45), 1))
+            painter.setBrush(self._style.veil(tokens.muted, 0.07))
+            for box in item.step_rects(marks.hovered):
+                painter.drawRoundedRect(_around(box.translated(origin)), 4, 4)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(with_alpha(self._style.colour(marks.hovered.kind), 0.2))
+        painter.setBrush(self._style.veil(self._style.colour(marks.hovered.kind), 0.2))
         for box in item.token_rects(marks.hovered, marks.hovered):
             painter.drawRoundedRect(_around(box.translated(origin)), 4, 4)
 
     def _draw_outline(self, item: TurnItem, origin: QPointF, view: TokenView, focused: bool) -> None:
         painter = self._painter
-        painter.setPen(QPen(with_alpha(self._style.tokens.focus, 1.0 if focused else 0.6), 2))
+        painter.setPen(QPen(self._style.veil(self._style.tokens.focus, 1.0 if focused else 0.6), 2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for box in item.token_rects(view, view):
             painter.drawRoundedRect(_around(box.translated(origin)), 4, 4)
@@ -108,7 +113,7 @@ class TurnPainter:
                 end = item.reply.place_of(record.visible_chars).translated(reply)
                 height = style.body.font.pixelSize() * 1.05
                 painter.setPen(Qt.PenStyle.NoPen)
-                painter.setBrush(with_alpha(style.tokens.accent, 0.55))
+                painter.setBrush(style.veil(style.tokens.accent, 0.55))
                 top = end.top() + (end.height() - height) / 2
                 painter.drawRoundedRect(QRectF(end.left() + 3, top, CARET_PX, height), 2, 2)
             return
@@ -121,7 +126,7 @@ class TurnPainter:
         painter.drawText(line.adjusted(DOTS * 9 + 8, 0, 0, 0), align, progress_label(record))
         painter.setPen(Qt.PenStyle.NoPen)
         for dot in range(DOTS):
-            painter.setBrush(with_alpha(style.tokens.accent, 0.9 if dot == pulse % DOTS else 0.3))
+            painter.setBrush(style.veil(style.tokens.accent, 0.9 if dot == pulse % DOTS else 0.3))
             painter.drawEllipse(QPointF(line.left() + 4 + dot * 9, line.center().y()), 2.5, 2.5)
 
     def _draw_card(self, card: Card, origin: QPointF) -> None:

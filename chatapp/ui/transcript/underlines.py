@@ -97,8 +97,9 @@ class MarkPainter:
         if pattern is None:
             pattern = self._patterns[kind, scale] = _pattern(underline, self._colours[kind], scale)
         for box in boxes:
-            window = QRectF(0, 0, box.width() * scale, box.height() * scale)
-            painter.drawPixmap(box, pattern, window)
+            # Whole pixels: a fractional edge is a fringe that Qt draws otherwise when only a part is painted again.
+            window = QRectF(0, 0, math.ceil(box.width() * scale), box.height() * scale)
+            painter.drawPixmap(QPointF(round(box.left()), box.top()), pattern, window)
 
     def draw_sample(self, painter: QPainter, kind: TokenKind, left: float, right: float, y: float) -> None:
         """One mark from `left` to `right` at height `y`."""

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from chatapp.domain.palette import Theme
 from chatapp.domain.record import Conversation, RunRecord, TokenView, Turn
-from chatapp.ui.display_mode import DisplayedWidget
+from chatapp.ui.display_mode import DisplayedWidget, DisplayMode
 from chatapp.ui.theme import tokens_of
 from chatapp.ui.transcript.canvas import make_style
 from chatapp.ui.transcript.hover_card import HoverCard
@@ -21,6 +21,8 @@ from chatapp.ui.transcript.legend import Legend
 from chatapp.ui.transcript.wording import cut_label, spoken_token
 
 CARD_DELAY_MS = 220
+REMOTE_CARD_DELAY_MS = 500
+"""Long enough that a pointer on its way over the text brings no card."""
 JUMP_MARGIN_PX = 14
 
 
@@ -37,7 +39,7 @@ class TranscriptView(QWidget, DisplayedWidget):
         super().__init__(parent)
         self._theme = Theme.LIGHT
         self._conversation: Conversation | None = None
-        style = make_style(self._theme, self)
+        style = make_style(self._theme, self, self.display)
         self.legend = Legend(style, self)
         self.canvas = TranscriptCanvas(style, self)
         self.canvas.setAccessibleName("Transcript")
@@ -115,11 +117,19 @@ class TranscriptView(QWidget, DisplayedWidget):
         self._theme = theme
         self._restyle()
 
+    def set_display(self, display: DisplayMode) -> None:
+        if display is self.display:
+            return
+        super().set_display(display)
+        self._card_delay.setInterval(CARD_DELAY_MS if display.animated else REMOTE_CARD_DELAY_MS)
+        self.canvas.set_display(display)
+        self._restyle()
+
     def set_legend_visible(self, shown: bool) -> None:
         self.legend.setVisible(shown)
 
     def _restyle(self) -> None:
-        style = make_style(self._theme, self)
+        style = make_style(self._theme, self, self.display)
         self.legend.set_style(style)
         self.canvas.set_style(style)
         self.card.set_style(style)
@@ -127,9 +137,10 @@ class TranscriptView(QWidget, DisplayedWidget):
 
     def _style_button(self) -> None:
         tokens = tokens_of(self._theme)
+        radius = 15 if self.display.translucent else 0  # round corners let the text below shine through
         self.jump_button.setStyleSheet(
             f"QPushButton#jumpToEnd {{ background: {tokens.surface}; color: {tokens.text}; padding: 6px 14px;"
-            f" border: 1px solid {tokens.border_strong}; border-radius: 15px; }}"
+            f" border: 1px solid {tokens.border_strong}; border-radius: {radius}px; }}"
             f"QPushButton#jumpToEnd:hover {{ background: {tokens.hover}; }}"
             f"QPushButton#jumpToEnd:focus {{ border: 2px solid {tokens.focus}; padding: 5px 13px; }}"
         )

@@ -67,6 +67,9 @@ def test_up_to_the_last_position(llama: Path, truth: torch.Tensor, role: Role) -
         torch.testing.assert_close(found, truth[start : start + count], atol=1e-3, rtol=0)
     with pytest.raises(ValueError, match="in a KV of 128 positions"):
         loaded.forward(IDS[:2], 127, 1)
+    loaded.forward(IDS[:2], 0, 1)
+    with pytest.raises(ValueError, match="nothing was computed for position 5 behind 2 others"):
+        loaded.forward(IDS[:2], 5, 1)
 
 
 def test_a_window_at_the_end_is_computed_over_the_ids_that_stand_there(llama: Path) -> None:

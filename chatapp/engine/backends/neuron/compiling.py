@@ -132,7 +132,7 @@ def _compile(kernels: list[Any], folder: Path, workers: int, listener: Listener)
     ready = {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
     waiting = [name for name in wanted if name not in ready]
     listener.graphs(len(ready), len(wanted))
-    with _pool(min(workers, max(len(waiting), 1))) as pool:
+    with worker_pool(min(workers, max(len(waiting), 1))) as pool:
         running: dict[Future[tuple[bytes, float]], str] = {}
         while waiting or running:
             while waiting and len(running) < workers:
@@ -165,7 +165,7 @@ def _timed(kernel: Any) -> tuple[bytes, float]:
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that share what is traced, as the library's do. However it is left, none of them and no compiler stays behind."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("fork")

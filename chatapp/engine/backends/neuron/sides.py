@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,12 +17,12 @@ from chatapp.domain.neuron import NeuronSettings, compile_workers
 from chatapp.domain.ports import PairLocation
 from chatapp.engine.backends.checkpoint import Checkpoint, read_checkpoint
 from chatapp.engine.backends.neuron.building import OPTIONS, build_model, graphs_of
-from chatapp.engine.backends.neuron.compiling import Listener, compile_graphs, ticking
+from chatapp.engine.backends.neuron.compiling import Listener, compile_graphs
 from chatapp.engine.backends.neuron.library import INDEX, Library, numbers
 from chatapp.engine.backends.neuron.loading import TnxBackend
 from chatapp.engine.backends.neuron.preparing import Side
 from chatapp.engine.backends.neuron.recipe import Role, make_recipe
-from chatapp.engine.backends.nxdi.library import make_application
+from chatapp.engine.backends.nxdi.compiling import NxdiCompiler
 from chatapp.engine.backends.nxdi.loading import NxdiBackend
 from chatapp.engine.backends.nxdi.loading import recipe_of as nxdi_recipe
 from chatapp.engine.devices import builtin_backend
@@ -92,7 +91,9 @@ def sides_of(location: PairLocation, workers: int) -> list[Side]:
 def _side(backend: BuiltinBackend, checkpoint: Checkpoint, role: Role, workers: int) -> Side:
     if isinstance(backend, NxdiBackend):
         recipe = nxdi_recipe(checkpoint, backend.settings, role)
-        return Side(recipe, NxdiCompiler(backend.settings, checkpoint, role))
+        return Side(
+            recipe, NxdiCompiler(backend.settings, checkpoint, role, _kind(backend.settings, checkpoint))
+        )
     assert isinstance(backend, TnxBackend)
     recipe = make_recipe(checkpoint, backend.settings, role, options=OPTIONS)
     return Side(recipe, TnxCompiler(backend.library, backend.settings, checkpoint, role, workers))
@@ -121,39 +122,6 @@ class TnxCompiler:
             self.library, self.checkpoint.directory, self.settings, self.role, workers=self.workers
         )
         return compile_graphs(model, folder, self.workers, listener)
-
-
-@dataclass(frozen=True, slots=True)
-class NxdiCompiler:
-    """Implements `preparing.Compiler` for neuronx-distributed-inference, or its emulator. Its `compile` does a whole side in one
-    call that says nothing meanwhile, and its folder is its only cache: what is stopped in the middle begins anew."""
-
-    settings: NeuronSettings
-    checkpoint: Checkpoint
-    role: Role
-    workers: int = 1
-
-    @property
-    def graphs(self) -> int:
-        """One per bucket of prompts, and one per bucket of windows (target) or of single tokens (draft)."""
-        return len(self.settings.context_buckets) + len(self.settings.token_buckets)
-
-    @property
-    def kind(self) -> str:
-        return _kind(self.settings, self.checkpoint)
-
-    def compile(self, folder: Path, listener: Listener) -> int:
-        for path in folder.iterdir():
-            path.unlink() if path.is_file() else shutil.rmtree(path)
-        application = make_application(self.checkpoint, self.settings, self.role)
-        listener.graphs(0, self.graphs)
-        begun = time.monotonic()
-        with ticking(listener.tick):
-            application.compile(str(folder))
-        for _ in range(self.graphs):
-            listener.compiled((time.monotonic() - begun) / self.graphs)
-        listener.graphs(self.graphs, self.graphs)
-        return self.graphs
 
 
 def _kind(settings: NeuronSettings, checkpoint: Checkpoint) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from chatapp.domain.errors import ArtefactsDamaged, DeviceUnavailable, LoadFailed, UnsupportedModel
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.engine.backends.checkpoint import Checkpoint
+from chatapp.engine.backends.neuron.library import INDEX
 from chatapp.engine.backends.neuron.recipe import Role
 from chatapp.engine.backends.nxdi.arguments import checkpoint_arguments, neuron_config_arguments
 
@@ -32,8 +33,8 @@ NAMED_PACKAGES = (DISTRIBUTION, "neuronx-distributed", "torch-neuronx", "neuronx
 CONFIG_FILE = "neuron_config.json"
 COMPILED_FILE = "model.pt"
 INSTALL = (
-    "Use a Neuron DLAMI with SDK 2.31 or before, or install neuronx-distributed-inference from AWS's own package index; "
-    "`chatapp doctor` checks what is there."
+    f"Install it from AWS's index (`pip install {DISTRIBUTION} --extra-index-url={INDEX}`), with the versions in "
+    "packaging/neuron/constraints-nxdi.txt; `chatapp doctor` checks what is there."
 )
 
 

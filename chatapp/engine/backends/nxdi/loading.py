@@ -80,7 +80,7 @@ class NxdiBackend:
     @property
     def facts(self) -> DeviceFacts:
         if self.settings.rehearse:
-            return DeviceFacts(f"emulated NeuronCores ({self.settings.rehearse})", True, self._versions)
+            return DeviceFacts("emulated NeuronCores", True, self._versions)
         cores = find_cores()
         used = self.settings.tp_degree
         words = cores.words if used == cores.count else f"{cores.words}, {used} in use"

@@ -76,6 +76,8 @@ class NxdiModel:
         """`[rows, V]` float32. Raises `GenerationFailed` as the target, `LaunchFailed` as the draft; then nothing at `start`
         and behind is valid."""
         launches = self.graphs.plan(start, len(ids), rows)
+        if start > len(self._ids):
+            raise ValueError(f"nothing was computed for position {start} behind {len(self._ids)} others")
         self._ids[start:] = ids
         logits = torch.empty(rows, self.vocabulary)
         done = 0

@@ -7,15 +7,23 @@ The simulated instance and the log of launches are those of the other emulated l
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
+import time
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from chatapp.engine.backends.emulator import state
 from chatapp.engine.backends.emulator.nxdi.buckets import context_buckets, generation_buckets
-from chatapp.engine.backends.emulator.nxdi.config import InferenceConfig, LlamaInferenceConfig, NeuronConfig
+from chatapp.engine.backends.emulator.nxdi.config import (
+    InferenceConfig,
+    LlamaInferenceConfig,
+    NeuronConfig,
+    to_dict,
+)
 from chatapp.engine.backends.emulator.nxdi.graphs import (
     CONTEXT_ENCODING_MODEL_TAG,
     SPECULATION_MODEL_TAG,
@@ -61,11 +69,32 @@ class NeuronApplicationBase(torch.nn.Module):
     def compile(self, compiled_model_path: str, debug: bool = False) -> None:  # noqa: ARG002 - their signature
         directory = normalize_path(compiled_model_path)
         self.config.save(directory)
+        self._compile_graphs()
         traced = {
             "speculation_length": self.neuron_config.speculation_length,
             "graphs": {model.tag: sorted(model.shapes) for model in self.models},
         }
         torch.save(traced, directory + COMPILED_MODEL_FILE_NAME)
+
+    def _compile_graphs(self) -> None:
+        """One after the other, each in a folder of its own under BASE_COMPILE_WORK_DIR; without that nothing is left behind,
+        where the library would use /tmp/nxd_model."""
+        behaviour = state.behaviour
+        if behaviour.compiler_killed:
+            raise RuntimeError("Failed compilation with ['neuronx-cc', 'compile']: Killed")
+        work = os.environ.get("BASE_COMPILE_WORK_DIR", "")
+        whose = hashlib.sha256(repr(to_dict(self.config)).encode()).hexdigest()[:8]
+        for model in self.models:
+            for rank, (rows, bucket) in enumerate(sorted(model.shapes)):
+                folder = Path(work) / model.tag / f"_tp0_bk{rank}"
+                if work:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    (folder / "graph.hlo").write_text(f"{model.tag} {rows} {bucket}\n", encoding="utf-8")
+                if behaviour.compile_hook is not None:
+                    behaviour.compile_hook(model.tag, f"{whose}-{model.tag}-{rank}.neff")
+                time.sleep(behaviour.compile_seconds)
+                if work:
+                    (folder / "graph.neff").write_text(f"{model.tag} {rows} {bucket}\n", encoding="utf-8")
 
     def load(self, compiled_model_path: str, skip_warmup: bool = False) -> None:
         path = normalize_path(compiled_model_path) + COMPILED_MODEL_FILE_NAME
