@@ -195,7 +195,8 @@ def test_no_time_is_promised_before_one_was_measured(artefacts: Path, copied: Pa
     for path in copied.glob("*/*"):
         path.unlink()
     for path in copied.glob("*/"):
-        path.rmdir()
+        if path.is_dir():  # before Python 3.11 the slash asks for nothing
+            path.rmdir()
     told, _ = messages(prepare(copied, "--json-progress"))
     known = [message for message in told if isinstance(message, PreparationProgress)]
     assert all(message.left_s is not None for message in known)
