@@ -184,6 +184,8 @@ install_all() {
   install_torch
   [[ $1 == app ]] || extra="[dev]"
   pip_install --editable "$root$extra" || die "the installation failed; what pip says stands above. Start again to retry."
+  # Some seconds of compiling, which the first start would spend otherwise; what is wrong, if something is, that one tells.
+  "$venv/bin/python" -m chatapp.engine.backends.decoder.kernels >/dev/null 2>&1 || true
   fingerprint "$1" >"$stamp.new"
   mv -- "$stamp.new" "$stamp"
   rm -f -- "$unfinished"

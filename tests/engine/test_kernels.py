@@ -13,11 +13,14 @@ import torch
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.decoder import fused, kernels
 from chatapp.engine.backends.decoder.fused import FusedDecoder
+from chatapp.engine.backends.decoder.kernels import __main__ as compiling_ahead
 from chatapp.engine.backends.decoder.kernels import compiling
 from chatapp.engine.backends.decoder.linears import packed
 from chatapp.engine.backends.decoder.rotary import RotaryPositions
 from chatapp.engine.backends.decoder.shape import DecoderShape
 from chatapp.engine.backends.decoder.weights import expected_shapes
+from chatapp.engine.session import Engine
+from chatapp.resources import builtin_pair
 
 SHAPE = DecoderShape(50, 32, 2, 4, 2, 8, 48, 400, 1e-5, RotaryPositions())
 NUMBERS = [torch.float32, torch.bfloat16]
@@ -133,6 +136,25 @@ def test_heads_narrower_than_a_vector() -> None:
         layer[:, 1] = 0.0
     first = model.forward([3], 0, 1)
     assert torch.equal(first, build().forward([3], 0, 1))
+
+
+def test_an_installation_compiles_what_the_built_in_pair_calls() -> None:
+    """With the types that the engine calls them with: others would be compiled again at the first start."""
+    compiling_ahead.main()
+    kernels_of_the_pair = (
+        kernels.normalising("bfloat16"),
+        kernels.gating("bfloat16"),
+        kernels.attending("bfloat16", "bfloat16"),
+        kernels.drafting("bfloat16"),
+    )
+    ahead = [kernel.signatures for kernel in kernels_of_the_pair]  # type: ignore[attr-defined] # numba's dispatchers
+    assert all(len(signatures) == 1 for signatures in ahead)
+    engine = Engine(threads=1)
+    engine.load(builtin_pair(), lambda _: None)
+    for sequence in (engine.pair.target, engine.pair.draft):
+        assert sequence is not None
+        sequence.model.forward([1, 2, 3], 0, 1)
+    assert [kernel.signatures for kernel in kernels_of_the_pair] == ahead  # type: ignore[attr-defined] # as above
 
 
 def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

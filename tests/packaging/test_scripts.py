@@ -119,6 +119,8 @@ def test_first_start_installs_torch_first_and_passes_the_arguments(clone: Clone)
     assert [line.rpartition(" ")[2] for line in installs[:2]] == ["pip>=23", "torch==2.13.0"]
     assert installs[2].endswith(f"--editable {clone.root}")
     assert all(str(clone.root / "packaging" / "constraints.txt") in line for line in installs)
+    compiled = clone.asked.index("-m chatapp.engine.backends.decoder.kernels")
+    assert clone.asked.index(installs[2]) < compiled < clone.asked.index("-m chatapp bench a b")
 
 
 def test_second_start_only_starts(clone: Clone) -> None:
