@@ -122,13 +122,16 @@ class _Heard:
 
     @property
     def kept(self) -> str:
-        if self.last is None or not self.last.graphs_done:
+        if self.last is None:
+            return ""
+        if not self.last.graphs_done:
             return "No graph was finished yet."
-        return f"{self.last.graphs_done} of {counted(self.last.graphs_total, 'graph')} are kept."
+        done, graphs = self.last.graphs_done, counted(self.last.graphs_total, "graph")
+        return f"{done} of {graphs} {'is' if done == 1 else 'are'} kept."
 
 
 def _prepare(location: PairLocation, store: ArtefactStore, output: Output, args: argparse.Namespace) -> int:
-    reporter = make_reporter(output.terminal, json=args.json_progress)
+    reporter = make_reporter(output, json=args.json_progress)
     heard = _Heard(reporter)
     try:
         done = _compile(location, store, output, heard, args)

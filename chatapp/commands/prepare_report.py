@@ -48,10 +48,11 @@ class JsonReporter:
 
 
 class PlainReporter:
-    """A line whenever something was finished, none for mere seconds: for logs and pipes."""
+    """A line whenever something was finished, none for mere seconds: for logs and pipes. A failure goes to `errors`."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, errors: TextIO) -> None:
         self._out = out
+        self._errors = errors
         self._last: tuple[object, ...] = ()
 
     def progress(self, progress: PreparationProgress) -> None:
@@ -61,14 +62,16 @@ class PlainReporter:
             print(f"{progress.headline}; {progress.detail}", file=self._out, flush=True)
 
     def end(self, message: Message) -> None:
-        print(closing_words(message), file=self._out, flush=True)
+        out = self._errors if isinstance(message, PreparationFailed) else self._out
+        print(closing_words(message), file=out, flush=True)
 
 
 class TerminalReporter:
-    """One line, rewritten."""
+    """One line, rewritten. A failure goes to `errors`."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, errors: TextIO) -> None:
         self._out = out
+        self._errors = errors
 
     def progress(self, progress: PreparationProgress) -> None:
         width = shutil.get_terminal_size().columns - 1
@@ -76,17 +79,20 @@ class TerminalReporter:
         self._write(f"{CLEAR_LINE}{line if len(line) <= width else line[: width - 1] + '…'}")
 
     def end(self, message: Message) -> None:
-        self._write(f"{CLEAR_LINE}{closing_words(message)}\n")
+        self._write(CLEAR_LINE)
+        out = self._errors if isinstance(message, PreparationFailed) else self._out
+        print(closing_words(message), file=out, flush=True)
 
     def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
 
 
-def make_reporter(out: TextIO, *, json: bool) -> Reporter:
+def make_reporter(output: Output, *, json: bool) -> Reporter:
+    out, errors = output.terminal, output.errors
     if json:
         return JsonReporter(out)
-    return TerminalReporter(out) if out.isatty() else PlainReporter(out)
+    return TerminalReporter(out, errors) if out.isatty() else PlainReporter(out, errors)
 
 
 def closing_words(message: Message) -> str:
@@ -105,9 +111,10 @@ def closing_words(message: Message) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`terminal` is the standard output as it was; `log` holds what everybody else writes meanwhile."""
+    """`terminal` and `errors` are standard output and error as they were; `log` holds what everybody else writes meanwhile."""
 
     terminal: TextIO
+    errors: TextIO
     log: Path
 
     def log_tail(self) -> str:
@@ -122,17 +129,21 @@ class Output:
 
 @contextmanager
 def own_output(folder: Path) -> Iterator[Output]:
-    """The standard output for us alone. Raises `OSError` where no log can be written."""
+    """Standard output and error for us alone. Raises `OSError` where no log can be written."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"prepare-{os.getpid()}.log"
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with log.open("wb") as file, os.fdopen(os.dup(1), "w", encoding="utf-8") as terminal:
+    with (
+        log.open("wb") as file,
+        os.fdopen(os.dup(1), "w", encoding="utf-8") as terminal,
+        os.fdopen(os.dup(2), "w", encoding="utf-8") as errors,
+    ):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            yield Output(terminal, log)
+            yield Output(terminal, errors, log)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,6 +268,23 @@ def test_a_killed_process_leaves_its_graphs_and_no_lock(artefacts: Path) -> None
     assert prepared(artefacts).graphs_compiled == GRAPHS - 3
 
 
+def test_whoever_listened_and_died_leaves_no_compiler(artefacts: Path) -> None:
+    """The window killed by force: the next second's progress finds nobody."""
+    process, gate = gated("hold", 1, artefacts)
+    next(line for line in process.lines() if gate.held.exists())
+    workers = [int(pid) for pid in gate.held.read_text().split()]
+    assert process.status() == 1  # having closed our end
+    assert not any(map(alive, workers))
+    assert prepared(artefacts).graphs_compiled == GRAPHS - 1
+
+
+def test_a_failure_goes_to_standard_error(artefacts: Path) -> None:
+    process = prepare(artefacts, "--target", str(artefacts))
+    assert list(process.lines()) == []
+    assert process.status() == 1
+    assert process.errors.startswith("chatapp: ")
+
+
 def test_two_processes_do_not_prepare_the_same(artefacts: Path) -> None:
     first, gate = gated("hold", 0, artefacts)
     next(line for line in first.lines() if gate.held.exists())
@@ -322,6 +340,24 @@ def test_a_damaged_set_is_said_and_only_what_is_damaged_is_compiled_again(copied
     assert isinstance(told[-1], PreparationDone)
     assert told[-1].graphs_compiled == 1
     assert prepared(copied).graphs_compiled == 0
+
+
+def test_a_draft_of_another_vocabulary_is_refused_before_hours_of_compiling(
+    artefacts: Path, tmp_path: Path
+) -> None:
+    draft = tmp_path / "draft"
+    shutil.copytree(PAIR / "draft", draft)
+    tokenizer = json.loads((draft / "tokenizer.json").read_text())
+    ids = tokenizer["model"]["vocab"]
+    first, second = list(ids)[-2:]
+    ids[first], ids[second] = ids[second], ids[first]
+    (draft / "tokenizer.json").write_text(json.dumps(tokenizer))
+    options = ("--target", str(PAIR / "target"), "--draft", str(draft))
+    told, status = messages(prepare(artefacts, "--json-progress", *options))
+    assert status == 1
+    assert isinstance(told[0], PreparationFailed)
+    assert "do not share one vocabulary: 2 tokens differ" in told[0].what
+    assert told[0].kept == ""
 
 
 def test_without_the_library_it_is_said_at_once(artefacts: Path) -> None:

@@ -22,9 +22,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import AutoConfig, GenerationMixin, PreTrainedTokenizerFast
+
 from chatapp import cli
+from chatapp.commands import prepare
 from chatapp.engine.backends import emulator
 
+IMPORTED = (AutoConfig, GenerationMixin, PreTrainedTokenizerFast, prepare)
+"""What every command would spend its first second on."""
 COMPILER = "import signal; signal.pause()"
 
 

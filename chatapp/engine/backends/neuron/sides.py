@@ -28,6 +28,7 @@ from chatapp.engine.backends.nxdi.loading import recipe_of as nxdi_recipe
 from chatapp.engine.devices import builtin_backend
 from chatapp.engine.prompt import Prompt, require_same_vocabulary
 from chatapp.engine.registry.parts import BuiltinBackend
+from chatapp.engine.session import same_tokenizer
 
 COMPILER = "neuronx-cc"
 SMALLEST_COMPILER = (2,)
@@ -81,7 +82,7 @@ def sides_of(location: PairLocation, workers: int) -> list[Side]:
     for _, checkpoint in checkpoints:
         backend.check(checkpoint)
         checkpoint.check_files()
-    if location.draft is not None:
+    if location.draft is not None and not same_tokenizer(location):
         require_same_vocabulary(
             Prompt.load(location.target, ()).vocabulary(), Prompt.load(location.draft, ()).vocabulary()
         )
