@@ -31,7 +31,7 @@ from chatapp.library.host.sysfs import (
     read_chips,
     read_cores,
 )
-from chatapp.library.host.working_set import DRIVER, DRIVER_PACKAGE, LAST_SDK, MOVED_TREE_DRIVER, dotted
+from chatapp.library.host.working_set import DRIVER, MOVED_TREE_DRIVER, dotted, system_set
 
 LINES = Lines(Section.DEVICE)
 PRODUCT = "/sys/devices/virtual/dmi/id/product_name"
@@ -39,6 +39,7 @@ DRIVER_VERSION = "/sys/module/neuron/version"
 PCI = "/sys/bus/pci/devices"
 AMAZON = "0x1d0f"
 NEURON_PCI = {"0x7064": "Inferentia", "0x7164": "Trainium1", "0x7264": "Inferentia2", "0x7364": "Trainium2"}
+RELATED = ("inf2", "trn1", "trn1n")
 INSTANCE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 IN_USE_BYTES = 64 << 20
 """The driver itself keeps a little on every core; less than this is nobody's model."""
@@ -109,7 +110,7 @@ def _without_device(host: Host, asked: str) -> Finding:
         return LINES.bad(
             "driver",
             f"this is {what}, but there is no /dev/neuron0: the driver is not loaded",
-            f"Install {DRIVER_PACKAGE} and `sudo modprobe neuron`; see `dmesg | grep -i neuron`.",
+            f"Install {DRIVER} and `sudo modprobe neuron`; see `dmesg | grep -i neuron`.",
         )
     return LINES.good("device", NO_DEVICE)
 
@@ -134,6 +135,12 @@ def _instance(host: Host, chips: tuple[Chip, ...], name: str) -> Finding:
             "`chatapp doctor --metadata` asks the instance's metadata service.",
         )
     known = _known(name)
+    if known is None and name.partition(".")[0] in RELATED:
+        return LINES.warn(
+            "instance",
+            f"{name}: of the right family, but not among the types that pairs are planned for",
+            "Plan with `chatapp plan` for trn1.32xlarge, which has the same chips.",
+        )
     if known is None:
         return LINES.bad(
             "instance",
@@ -207,7 +214,7 @@ def _permission_mend(node: Path) -> str:
         return "See `ls -l /dev/neuron*`."
     if facts.st_mode & 0o060 == 0o060 and facts.st_gid != 0:
         return f"`sudo usermod -aG {group} $USER`, then log in again."
-    return f"`sudo chmod a+rw /dev/neuron*` until the next start; reinstalling {DRIVER_PACKAGE} brings its udev rule back."
+    return f"`sudo chmod a+rw /dev/neuron*` until the next start; reinstalling {DRIVER} brings its udev rule back."
 
 
 def _driver(host: Host) -> Finding:
@@ -218,11 +225,10 @@ def _driver(host: Host) -> Finding:
             f"{DRIVER_VERSION} cannot be read, so its version is unknown",
             "Normal in a container; otherwise see `modinfo neuron`.",
         )
-    found = f"{version} (SDK {LAST_SDK} has {dotted(DRIVER)})"
-    if release(version) < DRIVER:
-        return LINES.warn(
-            "driver", f"{found}: older", f"Update {DRIVER_PACKAGE}, then start the machine again."
-        )
+    sdk, wanted = system_set(host.versions())
+    found = f"{version} (SDK {sdk} has {dotted(wanted[DRIVER])})"
+    if release(version) < wanted[DRIVER]:
+        return LINES.warn("driver", f"{found}: older", f"Update {DRIVER}, then start the machine again.")
     return LINES.good("driver", found)
 
 
@@ -242,11 +248,12 @@ def _memory(host: Host, cores: tuple[CoreReading, ...]) -> Finding:
     room = most.total_bytes
     of = f" of {room * len(cores) / GIB:.0f}" if room else ""
     most_of = f" of {room / GIB:.0f}" if room else ""
-    fullest = f"; fullest: core {most.index} with {(most.used_bytes or 0) / GIB:.1f}{most_of}"
+    least = min(core.used_bytes or 0 for core in known)
+    span = f"; per core {least / GIB:.1f} to {(most.used_bytes or 0) / GIB:.1f}{most_of}, most on core {most.index}"
     partly = "" if len(known) == len(cores) else f"; {counted(len(cores) - len(known), 'core')} unreadable"
-    return LINES.good(
-        "memory", f"{used / GIB:.1f}{of} GiB in use{fullest if used > IN_USE_BYTES else ''}{partly}"
-    )
+    found = f"{used / GIB:.1f}{of} GiB in use{span if used > IN_USE_BYTES else ''}{partly}"
+    details = ((f"core {core.index}", f"{(core.used_bytes or 0) / GIB:.2f} GiB") for core in known)
+    return LINES.good("memory", found, details)
 
 
 def _holders(listing: Listing) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,13 +25,15 @@ class Section(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`name` is short and stable, for programs that read the JSON; `mend` is empty where there is nothing to mend."""
+    """`name` is short and stable, for programs that read the JSON; `mend` is empty where there is nothing to mend. `details`
+    are `(what, words)` for the JSON alone, where `found` sums up."""
 
     section: Section
     name: str
     verdict: Verdict
     found: str
     mend: str = ""
+    details: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class Lines:
 
     section: Section
 
-    def good(self, name: str, found: str) -> Finding:
-        return Finding(self.section, name, Verdict.GOOD, found)
+    def good(self, name: str, found: str, details: Iterable[tuple[str, str]] = ()) -> Finding:
+        return Finding(self.section, name, Verdict.GOOD, found, details=tuple(details))
 
     def warn(self, name: str, found: str, mend: str) -> Finding:
         return Finding(self.section, name, Verdict.WARN, found, mend)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from chatapp.library.host.machine import Host
 
@@ -19,6 +19,19 @@ def system_packages(host: Host, names: Iterable[str]) -> dict[str, str] | None:
         if not ran.trouble:
             return dict(_installed(ran.output, wanted))
     return None
+
+
+def install_words(host: Host) -> str:
+    """How a person installs a system package here."""
+    rpm = host.commands.find("dnf") is not None and host.commands.find("apt-get") is None
+    return "sudo dnf install" if rpm else "sudo apt-get install"
+
+
+def library_packages(host: Host, libraries: Mapping[str, str]) -> str:
+    """What to ask for to get the libraries, `{library: Debian's package}`: an RPM says itself which libraries it has."""
+    if install_words(host) == "sudo dnf install":
+        return " ".join(f"'{library}()(64bit)'" for library in libraries)
+    return " ".join(libraries.values())
 
 
 def _installed(output: str, wanted: list[str]) -> Iterable[tuple[str, str]]:

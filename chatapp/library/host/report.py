@@ -31,13 +31,15 @@ def as_json(examination: Examination, version: str) -> str:
     return json.dumps(document, ensure_ascii=False, indent=2)
 
 
-def _as_table(finding: Finding) -> dict[str, str]:
+def _as_table(finding: Finding) -> dict[str, Any]:
+    details = {"details": dict(finding.details)} if finding.details else {}
     return {
         "section": finding.section.value,
         "name": finding.name,
         "verdict": finding.verdict.value,
         "found": finding.found,
         "mend": finding.mend,
+        **details,
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from chatapp.library.host.commands import NOT_INSTALLED
 from chatapp.library.host.findings import Finding, Lines, Section, counted
 from chatapp.library.host.machine import Host
-from chatapp.library.host.packages import system_packages
+from chatapp.library.host.packages import install_words, library_packages, system_packages
 
 LINES = Lines(Section.SCREEN)
 HEADLESS = ("offscreen", "minimal", "vnc", "linuxfb")
@@ -207,24 +207,21 @@ def _qt(host: Host) -> Iterator[Finding]:
     if ran.good:
         known = {line.split()[0] for line in ran.output.splitlines() if "=>" in line}
         missing = [library for library in QT_LIBRARIES if library not in known]
-        yield _qt_libraries(missing)
+        yield _qt_libraries(host, missing)
     else:
         yield LINES.warn("qt-libraries", f"ldconfig -p: {ran.why}", "Qt says at the start what it lacks.")
     yield _fonts(host)
 
 
-def _qt_libraries(missing: list[str]) -> Finding:
+def _qt_libraries(host: Host, missing: list[str]) -> Finding:
     if not missing:
         return LINES.good(
             "qt-libraries", f"all {len(QT_LIBRARIES)} are there, {QT_LIBRARIES[XCB_CURSOR]} too"
         )
     first = " Qt then says: could not load the Qt platform plugin xcb." if XCB_CURSOR in missing else ""
-    packages = " ".join(QT_LIBRARIES[library] for library in missing)
-    return LINES.bad(
-        "qt-libraries",
-        f"missing: {', '.join(missing)}.{first}",
-        f"`sudo apt-get install {packages}` (Debian's names).",
-    )
+    packages = library_packages(host, {library: QT_LIBRARIES[library] for library in missing})
+    found = f"missing: {', '.join(missing)}.{first}"
+    return LINES.bad("qt-libraries", found, f"`{install_words(host)} {packages}`.")
 
 
 def _fonts(host: Host) -> Finding:

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 
 from chatapp.library.host.findings import Finding, Lines, Section
 from chatapp.library.host.machine import Host, release
-from chatapp.library.host.packages import system_packages
+from chatapp.library.host.packages import install_words, system_packages
 from chatapp.library.host.working_set import (
+    COLLECTIVES,
     IMAGE_VENV,
     INDEX,
     LAST_SDK,
     LIBRARY,
     LIBRARY_PYTHONS,
     LIBRARY_SDK,
+    RUNTIME,
     SMALLEST_REAL,
     SUCCESSOR,
     SUCCESSOR_LAST,
@@ -22,7 +24,7 @@ from chatapp.library.host.working_set import (
     SUCCESSOR_TORCH,
     SUCCESSOR_TRANSFORMERS,
     SUCCESSOR_WHEELS,
-    SYSTEM,
+    TOOLS,
     TORCH_NEURONX,
     TORCH_NEURONX_BUILD,
     TORCH_NEURONX_TORCH,
@@ -30,6 +32,7 @@ from chatapp.library.host.working_set import (
     TRANSFORMERS_LIMIT,
     WHEELS,
     dotted,
+    system_set,
 )
 
 LINES = Lines(Section.SOFTWARE)
@@ -39,9 +42,9 @@ SUCCESSOR_CONSTRAINED = (
     f"pip install --extra-index-url={INDEX} -c packaging/neuron/constraints-nxdi.txt '.[neuron-nxdi]'"
 )
 SYSTEM_USES = {
-    "aws-neuronx-runtime-lib": "nothing runs without it",
-    "aws-neuronx-collectives": "needed as soon as a model is spread over more than one core",
-    "aws-neuronx-tools": "neuron-ls and neuron-monitor",
+    RUNTIME: "nothing runs without it",
+    COLLECTIVES: "needed as soon as a model is spread over more than one core",
+    TOOLS: "neuron-ls and neuron-monitor",
 }
 
 Versions = Mapping[str, str]
@@ -54,7 +57,7 @@ def software_findings(host: Host, *, neuron: bool) -> Iterator[Finding]:
     if not neuron and not wheels:
         return
     if neuron:
-        yield from _system(host)
+        yield from _system(host, versions)
     placeholders = {name for name, version in wheels.items() if release(version) < SMALLEST_REAL[name]}
     yield from (_placeholder(name, wheels[name]) for name in sorted(placeholders))
     real = {name: version for name, version in wheels.items() if name not in placeholders}
@@ -66,8 +69,8 @@ def software_findings(host: Host, *, neuron: bool) -> Iterator[Finding]:
         yield _no_library(host)
 
 
-def _system(host: Host) -> Iterator[Finding]:
-    installed = system_packages(host, SYSTEM)
+def _system(host: Host, versions: Versions) -> Iterator[Finding]:
+    installed = system_packages(host, SYSTEM_USES)
     if installed is None:
         yield LINES.warn(
             "packages",
@@ -75,20 +78,18 @@ def _system(host: Host) -> Iterator[Finding]:
             "See AWS's guide.",
         )
         return
-    for name, wanted in SYSTEM.items():
+    sdk, wanted = system_set(versions)
+    for name, use in SYSTEM_USES.items():
         short = name.removeprefix("aws-neuronx-")
-        version = installed.get(name)
+        version, least = installed.get(name), wanted[name]
         if version is None:
-            make = LINES.warn if name.endswith("tools") else LINES.bad
-            yield make(short, f"{name} is not installed ({SYSTEM_USES[name]})", f"Install {name}.")
-        elif release(version) < wanted:
-            yield LINES.warn(
-                short,
-                f"{version}, older than SDK {LAST_SDK}'s {dotted(wanted)}",
-                f"Update {name} to {dotted(wanted)}.",
-            )
+            make = LINES.warn if name == TOOLS else LINES.bad
+            yield make(short, f"{name} is not installed ({use})", f"`{install_words(host)} {name}`.")
+        elif release(version) < least:
+            found = f"{version}, older than SDK {sdk}'s {dotted(least)}"
+            yield LINES.warn(short, found, f"Update {name} to {dotted(least)}.")
         else:
-            yield LINES.good(short, f"{version} (SDK {LAST_SDK} has {dotted(wanted)})")
+            yield LINES.good(short, f"{version} (SDK {sdk} has {dotted(least)})")
 
 
 def _placeholder(name: str, version: str) -> Finding:

@@ -1,10 +1,12 @@
 """The last set of Neuron software that runs transformers-neuronx, and what its successor asks for. Facts, no judgement.
 
-Source: AWS Neuron SDK, helperscripts/n2-manifest.json of v2.32.0 (wheels and system packages by SDK version). Support for
+Source: AWS Neuron SDK, helperscripts/n2-manifest.json of v2.32.0, and "Release Content" of v2.25.0 and v2.31.0 (wheels and system packages). Support for
 transformers-neuronx ended on 16 September 2025; SDK 2.26.1 is the last that lists it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 INDEX = "https://pip.repos.neuron.amazonaws.com"
 """AWS's package index. The public one has empty placeholders under the same names."""
@@ -35,13 +37,16 @@ TORCH_NEURONX = "torch-neuronx"
 TORCH_NEURONX_TORCH = ((2, 6), (2, 7), (2, 8))
 TORCH_NEURONX_BUILD = (2, 10, 16998)
 """Its version is torch's, three numbers, and then this build."""
+DRIVER = "aws-neuronx-dkms"
+RUNTIME = "aws-neuronx-runtime-lib"
+COLLECTIVES = "aws-neuronx-collectives"
+TOOLS = "aws-neuronx-tools"
 SYSTEM = {
-    "aws-neuronx-runtime-lib": (2, 28, 23),
-    "aws-neuronx-collectives": (2, 28, 27),
-    "aws-neuronx-tools": (2, 26, 14),
+    "2.25": {DRIVER: (2, 23, 9), RUNTIME: (2, 27, 23), COLLECTIVES: (2, 27, 34), TOOLS: (2, 25, 145)},
+    LAST_SDK: {DRIVER: (2, 24, 7), RUNTIME: (2, 28, 23), COLLECTIVES: (2, 28, 27), TOOLS: (2, 26, 14)},
+    "2.31": {DRIVER: (2, 29, 0), RUNTIME: (2, 33, 10), COLLECTIVES: (2, 33, 10), TOOLS: (2, 31, 13)},
 }
-DRIVER_PACKAGE = "aws-neuronx-dkms"
-DRIVER = (2, 24, 7)
+"""System packages by SDK; `packaging/neuron` installs the same."""
 MOVED_TREE_DRIVER = (2, 31)
 """From this driver on parts of the sysfs tree stand elsewhere ("Neuron Sysfs User Guide", v2.33.0)."""
 IMAGE_VENV = "/opt/aws_neuronx_venv_pytorch_2_7_transformers"
@@ -61,6 +66,16 @@ TRANSFORMERS_LIMIT = (4, 48)
 """transformers-neuronx 0.13.380 asks for less than this; what later wheels ask for is not public."""
 TRANSFORMERS_BREAKS = (5,)
 """From here on the library finds no `rope_theta` and silently takes 10000 (llama/config.py; Llama-3 needs 500000)."""
+
+
+def system_set(versions: Mapping[str, str]) -> tuple[str, Mapping[str, tuple[int, ...]]]:
+    """The SDK that the installed wheels are of, as far as its system packages are listed here, and those packages."""
+    library = ".".join(versions.get(LIBRARY, "").split("+")[0].split(".")[:3])
+    sdk = LIBRARY_SDK.get(library, LAST_SDK)
+    if LIBRARY not in versions and SUCCESSOR in versions:
+        sdk = SUCCESSOR_SDK
+    sdk = sdk if sdk in SYSTEM else LAST_SDK
+    return sdk, SYSTEM[sdk]
 
 
 def dotted(numbers: tuple[int, ...]) -> str:

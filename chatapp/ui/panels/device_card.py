@@ -31,10 +31,7 @@ WAITING = "Reading the device…"
 SIMULATED = "simulated device"
 SIMULATED_NOTE = (
     "No NeuronCore is behind this pair: an emulator computes on the processor. Memory, load and holders of the cores do not "
-    "exist and are not shown."
-)
-PACED_NOTE = (
-    " Launches take as long as was published for the instance, so speeds are projected, not measured."
+    "exist and are not shown, and no speed here is a device's."
 )
 ROWS = (
     ("Fullest core", "The core with the most device memory in use"),
@@ -122,7 +119,7 @@ class DeviceCard(Card, DisplayedWidget):
         self._simulated = self._on_cores and (info.environment.simulated or not present)
         rehearsed = neuron.rehearse if neuron is not None else ""
         if self._simulated:
-            self._show_simulated(rehearsed, paced=info.environment.simulated)
+            self._show_simulated(rehearsed)
         else:
             self._shown = None
             self._refresh()
@@ -179,8 +176,8 @@ class DeviceCard(Card, DisplayedWidget):
         self._detail.setText(words)
         self._measured.hide()
 
-    def _show_simulated(self, instance: str, *, paced: bool) -> None:
-        self._say(SIMULATED_NOTE + (PACED_NOTE if paced else ""))
+    def _show_simulated(self, instance: str) -> None:
+        self._say(SIMULATED_NOTE)
         self.title.setText(instance or "Emulator")
         self._set_chip(SIMULATED, "warning-chip")
         try:

@@ -18,6 +18,7 @@ from chatapp.library.host.working_set import (
     LIBRARY_SDK,
     SUCCESSOR_LAST,
     SUCCESSOR_WHEELS,
+    SYSTEM,
     TORCH_NEURONX_BUILD,
     TRANSFORMERS_LIMIT,
     WHEELS,
@@ -117,6 +118,8 @@ def test_trn2_is_told_apart(machine: NeuronMachine) -> None:
     machine.healthy("trn1.32xlarge")
     machine.file("/sys/devices/virtual/dmi/id/product_name", "trn2.48xlarge\n")
     assert _find(machine, "instance").verdict is Verdict.BAD
+    machine.file("/sys/devices/virtual/dmi/id/product_name", "trn1n.32xlarge\n")
+    assert _find(machine, "instance").verdict is Verdict.WARN
 
 
 def test_a_held_device_names_who_and_which_cores(machine: NeuronMachine) -> None:
@@ -142,7 +145,9 @@ def test_memory_is_summed_over_cores(machine: NeuronMachine) -> None:
     machine.use(3, tensors=9 * GIB, constants=2 * GIB, dma_rings=GIB)
     machine.use(4, tensors=1 * GIB)
     found = _find(machine, "memory", Section.DEVICE)
-    assert found.found == "13.0 of 384 GiB in use; fullest: core 3 with 12.0 of 16"
+    assert found.found == "13.0 of 384 GiB in use; per core 0.0 to 12.0 of 16, most on core 3"
+    assert dict(found.details)["core 3"] == "12.00 GiB"
+    assert len(found.details) == 24
 
 
 def test_memory_that_stands_elsewhere_is_found_by_name(machine: NeuronMachine) -> None:
@@ -151,7 +156,7 @@ def test_memory_that_stands_elsewhere_is_found_by_name(machine: NeuronMachine) -
     core = machine.root / machine.core_folder(1).lstrip("/")
     (core / "runtime").mkdir()
     (core / "stats" / "memory_usage").rename(core / "runtime" / "memory")
-    assert "core 1 with 5.0" in _find(machine, "memory", Section.DEVICE).found
+    assert "5.0 of 16, most on core 1" in _find(machine, "memory", Section.DEVICE).found
 
 
 def test_a_tree_without_memory_is_a_line(machine: NeuronMachine) -> None:
@@ -172,6 +177,23 @@ def test_an_old_driver_is_a_warning(machine: NeuronMachine) -> None:
     found = _find(machine, "driver")
     assert found.verdict is Verdict.WARN
     assert "older" in found.found
+
+
+@pytest.mark.parametrize(
+    ("library", "version", "driver", "verdict"),
+    [
+        ("transformers-neuronx", "0.13.1315", "2.23.9.0", Verdict.WARN),
+        ("transformers-neuronx", "0.13.1216", "2.23.9.0", Verdict.GOOD),
+        ("neuronx-distributed-inference", "0.10.18399", "2.24.7.0", Verdict.WARN),
+        ("neuronx-distributed-inference", "0.10.18399", "2.29.0.0", Verdict.GOOD),
+    ],
+)
+def test_which_driver_will_do_depends_on_the_wheels(
+    machine: NeuronMachine, library: str, version: str, driver: str, verdict: Verdict
+) -> None:
+    machine.instance("inf2.xlarge", driver=driver)
+    machine.package(library, version)
+    assert _find(machine, "driver").verdict is verdict
 
 
 @pytest.mark.parametrize("text", ["", "garbage\n", "-4\n", "12 chips"])
@@ -416,8 +438,10 @@ def test_a_missing_xcb_cursor_is_bad_and_named(machine: NeuronMachine) -> None:
     machine.says("ldconfig", kept)
     found = _find(machine, "qt-libraries")
     assert found.verdict is Verdict.BAD
-    assert "libxcb-cursor0" in found.mend
+    assert found.mend == "`sudo apt-get install libxcb-cursor0`."
     assert "xcb" in found.found
+    machine.says("dnf", "")
+    assert _find(machine, "qt-libraries").mend == "`sudo dnf install 'libxcb-cursor.so.0()(64bit)'`."
 
 
 def test_fonts(machine: NeuronMachine) -> None:
@@ -488,6 +512,17 @@ def test_the_working_sets_are_those_that_are_pinned(file: str, wheels: dict[str,
         assert release(pinned["neuronx-distributed-inference"]) == SUCCESSOR_LAST
 
 
+def test_system_packages_are_those_that_the_host_setup_installs() -> None:
+    text = (ROOT / "packaging" / "neuron" / "host-application.sh").read_text(encoding="utf-8")
+    sets = [
+        {name: release(version) for name, version in (pin.split("=") for pin in found.split())}
+        for found in re.findall(r'driver_set="([^"]+)"', text)
+    ]
+    assert len(sets) == len(SYSTEM)
+    for ours in SYSTEM.values():
+        assert any(all(one[name][: len(wanted)] == wanted for name, wanted in ours.items()) for one in sets)
+
+
 def test_bounds_are_those_of_the_project() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for name, (least, limit) in PACKAGES.items():
@@ -529,4 +564,6 @@ def test_json_says_the_same(machine: NeuronMachine) -> None:
     assert document["good"] is False
     assert document["counts"]["bad"] == examination.count(Verdict.BAD) >= 1
     assert [one["name"] for one in document["findings"]] == [one.name for one in examination.findings]
+    memory = next(one for one in document["findings"] if one["name"] == "memory")
+    assert memory["details"]["core 23"] == "0.00 GiB"
     assert all(one["mend"] for one in document["findings"] if one["verdict"] != "good")
