@@ -14,7 +14,8 @@ import pytest
 
 from chatapp.domain.device import DeviceReading
 from chatapp.library.host.neuron_tools import ToolNonsense, parse_monitor, parse_neuron_ls
-from chatapp.library.host.watch import NeuronWatch
+from chatapp.library.host.sysfs import read_chips, read_cores
+from chatapp.library.host.watch import Look, NeuronWatch
 from tests.helpers.neuron_machine import GIB, NeuronMachine
 
 PERIOD_S = 0.02
@@ -86,6 +87,20 @@ def test_launches_are_counted_between_two_looks(machine: NeuronMachine, watched:
     rate = watched(lambda reading: bool(reading.launches_per_s)).launches_per_s
     assert rate is not None
     assert 0 < rate <= 600 / PERIOD_S
+
+
+def test_the_rate_is_the_busiest_cores_and_needs_two_looks(machine: NeuronMachine) -> None:
+    host = machine.host()
+    chips = read_chips(host)
+    look = Look(host)
+    assert look._launches_per_s(1.0, read_cores(chips)) is None
+    machine.use(5, inferences=600)
+    machine.use(6, inferences=400)
+    assert look._launches_per_s(3.0, read_cores(chips)) == 300.0
+    machine.use(5, inferences=0)
+    machine.use(6, inferences=0)
+    assert look._launches_per_s(4.0, read_cores(chips)) == 0.0  # cleared by somebody: no rate below zero
+    look.close()
 
 
 def test_neuron_ls_tells_who_holds_where_there_is_no_monitor(
