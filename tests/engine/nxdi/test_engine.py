@@ -300,6 +300,15 @@ def test_a_prepared_pair_loads_and_a_process_holds_one(hardware: Hardware) -> No
         opened(hardware.settings)
 
 
+def test_a_device_that_could_not_be_had_may_be_asked_again(hardware: Hardware) -> None:
+    hardware.prepare()
+    emulator.behaviour.devices = False
+    with pytest.raises(DeviceUnavailable, match="no Neuron device"):
+        opened(hardware.settings)
+    emulator.behaviour.devices = True
+    assert ids_of(reply(opened(hardware.settings), asked(QUESTIONS[0])))
+
+
 def test_what_is_prepared_for_other_settings_is_named(hardware: Hardware) -> None:
     hardware.prepare(tp_degree=1)
     with pytest.raises(NotPrepared, match=r"differs in NeuronCores \(tp\): 1 prepared, 2 asked for"):

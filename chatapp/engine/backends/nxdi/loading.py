@@ -98,7 +98,10 @@ class NxdiBackend:
         """Raises `NotPrepared`."""
         recipe = recipe_of(checkpoint, self.settings, role)
         store = ArtefactStore(self.settings.artefacts)
-        self._prepared[role] = store.find(recipe) if self._may_compile else store.require(recipe)
+        found = store.find(recipe) if self._may_compile else store.require(recipe)
+        if found is not None:
+            require_compiled(found, checkpoint, self.settings, role)
+        self._prepared[role] = found
 
     def load(
         self, checkpoint: Checkpoint, device: str, *, role: Literal["target", "draft"], weights: str = "auto"
@@ -148,23 +151,28 @@ class NxdiBackend:
         if role not in self._prepared:
             self.require(checkpoint, role)
         prepared = self._prepared[role]
-        if prepared is not None:
-            require_compiled(prepared, checkpoint, self.settings, role)
         checkpoint.check_files()
         asked = Asked(checkpoint.name, role, self.settings.tp_degree, DISTRIBUTION)
+        application: Any = None
+        failure: BaseException | None = None
         with listening() as heard:
             try:
-                return self._loaded(checkpoint, role, prepared)
+                application = self._loaded(checkpoint, role, prepared)
             except ModelError:
-                raise
+                raise  # said before the device was touched
             except LIBRARY_FAILURES as error:
-                failure: BaseException = error
+                failure = error
         # Outside: the last of the log is heard when the listening has ended.
-        raise load_error(failure, heard.text, asked) from failure
+        said = load_error(failure, heard.text, asked) if failure is not None else None
+        # Where nothing was uploaded this process may try again, once the reason is gone.
+        if not isinstance(said, DeviceUnavailable):
+            _PROCESS.used = _PROCESS.used or not self.settings.rehearse
+        if said is not None:
+            raise said from failure
+        return application
 
     def _loaded(self, checkpoint: Checkpoint, role: Role, prepared: Path | None) -> Any:
         application = make_application(checkpoint, self.settings, role)
-        _PROCESS.used = _PROCESS.used or not self.settings.rehearse
         if prepared is not None:
             application.load(str(prepared))
             return application
