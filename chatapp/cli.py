@@ -1,4 +1,4 @@
-"""The command line: `chatapp [gui] | bench | export | replay | models | plan | doctor`.
+"""The command line: `chatapp [gui] | bench | export | replay | models | plan | prepare | doctor`.
 
 Each subcommand is one module of `chatapp.commands` and is imported only when chosen, so that `chatapp --help` answers
 at once and `chatapp export` never waits for torch. This module must not know what a subcommand does.
