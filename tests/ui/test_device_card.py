@@ -167,8 +167,10 @@ def test_a_simulated_device_says_so_and_shows_no_numbers(stage: Stage) -> None:
 
 
 def test_an_emulator_beside_a_real_device_shows_no_measurement_of_it(stage: Stage) -> None:
-    card = _card(stage, FixedPort(_reading()))
+    port = FixedPort(_reading())
+    card = _card(stage, port)
     stage.window.panel.show_pair(_loaded(stage, simulated=True, rehearse="inf2.48xlarge"))
+    port.reading = _reading(used_gib=3.0)
     card._clock.timeout.emit()
     assert SIMULATED in card.text
     assert not card.memory.isVisibleTo(card)
