@@ -72,8 +72,12 @@ class NeuronMachine:
     def file(self, place: str, text: str) -> Path:
         path = self.root / place.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
+            return path
+        new = path.with_name(f".{path.name}.new")  # in one piece, for somebody may be reading
+        new.write_text(text, encoding="utf-8")
+        return new.replace(path)
 
     def tool(self, name: str, script: str) -> None:
         """An executable of that name; `script` is for sh and names other programs by their full path."""
