@@ -9,8 +9,10 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAccessible, QColor, QImage
 from pytestqt.qtbot import QtBot
 
+from chatapp.domain.neuron import NeuronSettings
 from chatapp.ui.theme import LIGHT
 from chatapp.ui.widgets.window_slider import DESCRIPTION, HANDLE_HEIGHT_PX, WindowSlider
+from tests.helpers.scripted_engine import BUILTIN
 from tests.ui.stage import Stage
 
 COMPILED = (1, 2, 4, 8, 16)
@@ -105,3 +107,11 @@ def test_a_pair_brings_its_windows_and_the_tooltip_follows_k(stage: Stage) -> No
     stage.engine.capabilities = bare
     stage.load()
     assert "compiled" not in composer.window_slider.toolTip()
+
+
+def test_a_pair_runs_where_it_says_whatever_ran_before(stage: Stage) -> None:
+    """Back from NeuronCores to the processor."""
+    for neuron in (NeuronSettings(tp_degree=2), None):
+        with stage.qtbot.waitSignal(stage.pairs.loaded):
+            stage.pairs.load(replace(BUILTIN, neuron=neuron))
+        assert stage.engine.loaded[-1].neuron == neuron

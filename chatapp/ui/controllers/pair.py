@@ -5,12 +5,9 @@ It must not know a widget or how a model is read.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from PySide6.QtCore import QObject, Signal
 
 from chatapp.domain.errors import ModelError, NotPrepared
-from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import EnginePort, LoadProgress, PairInfo, PairLocation
 from chatapp.ui.controllers.tasks import TaskKeeper
 
@@ -27,7 +24,6 @@ class PairController(QObject):
         self._engine = engine
         self._tasks = TaskKeeper()
         self._info: PairInfo | None = None
-        self._neuron: NeuronSettings | None = None
 
     @property
     def info(self) -> PairInfo | None:
@@ -38,9 +34,7 @@ class PairController(QObject):
         return self._tasks.busy
 
     def load(self, pair: PairLocation) -> None:
-        """A pair that says nothing of NeuronCores runs where the one before was to run."""
-        self._neuron = pair.neuron or self._neuron
-        self._tasks.spawn(self._load(replace(pair, neuron=self._neuron)))
+        self._tasks.spawn(self._load(pair))
 
     async def _load(self, pair: PairLocation) -> None:
         self.progressed.emit(pair.name, LoadProgress(0.0, "Starting the engine"))

@@ -220,6 +220,8 @@ def test_any_of_several_ends_ends_a_reply(close: PairLocation) -> None:
     events = reply(engine, window=8)
     first = min(ids.index(end) for end in ends)
     assert ids_of(events) == ids[: first + 1]
+    ended = [[draft.id in ends for draft in step.drafted] for step in steps_of(events)]
+    assert not any(True in drafted[:-1] for drafted in ended), "nothing is drafted behind an end"
     assert end_of(events).reason is EndReason.END_OF_TEXT
 
 
