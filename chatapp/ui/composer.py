@@ -247,6 +247,8 @@ class Composer(QFrame, ThemedWidget):
 
     def show_used_window(self, mean: float | None) -> None:
         """The mean k of the last verify steps, None where there were none; shown while Auto is on."""
+        if self._used.isHidden() and not self.auto.isChecked():
+            return  # with every batch of events there is nothing to do
         self._used.setText("" if mean is None else f"now {mean:.1f}")
         self._used.setToolTip("Mean window of the last verify steps")
         self._used.setVisible(self.auto.isChecked() and mean is not None)

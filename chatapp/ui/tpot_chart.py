@@ -183,6 +183,9 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
 
     def show_replies(self, kept: int) -> None:
         """The series holds other replies; the first `kept` are as they were."""
+        added = self._series.replies[kept:]
+        if kept >= len(self._chunks) and not self._free and not any(reply.bars for reply in added):
+            return  # a reply that has just begun shows nothing yet
         for chunk in (chunk for reply in self._chunks[kept:] for chunk in reply):
             self.removeItem(chunk)
         del self._chunks[kept:]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QElapsedTimer, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -44,7 +44,6 @@ class TpotPlot(QWidget, DisplayedWidget):
         self._frame = QTimer(self)
         self._frame.setSingleShot(True)
         self._frame.timeout.connect(self._show_new)
-        self._since_frame = QElapsedTimer()
         self._warm_up = QTimer(self)
         self._warm_up.setSingleShot(True)
         self._warm_up.setInterval(WARM_UP_MS)
@@ -60,12 +59,10 @@ class TpotPlot(QWidget, DisplayedWidget):
         self._show_state()
 
     def record_changed(self) -> None:
-        """The last record took events; they are drawn with the next frame."""
-        if self._frame.isActive():
-            return
-        frame_ms = self.display.clocks.plot_ms
-        elapsed = self._since_frame.elapsed() if self._since_frame.isValid() else frame_ms
-        self._frame.start(max(frame_ms - int(elapsed), 0))
+        """The last record took events; they are drawn within the clock's time, and never at once: a chart drawn at a reply's
+        first token would compete with its next ones for the processor."""
+        if not self._frame.isActive():
+            self._frame.start(self.display.clocks.plot_ms)
 
     def set_display(self, display: DisplayMode) -> None:
         super().set_display(display)
@@ -88,7 +85,6 @@ class TpotPlot(QWidget, DisplayedWidget):
         return self._chart
 
     def _show_new(self) -> None:
-        self._since_frame.start()
         if not self._series.grow():
             return
         if self._chart is None:

@@ -18,7 +18,7 @@ from chatapp.domain.errors import (
     ModelNotFound,
     RequestError,
 )
-from chatapp.domain.events import EndReason, RunEnded, RunEvent, StepCommitted
+from chatapp.domain.events import EndReason, PrefillProgress, RunEnded, RunEvent, StepCommitted
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.record import RunRecord
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
@@ -371,3 +371,29 @@ def test_events_after_the_loop_has_gone_are_dropped_quietly() -> None:
     loop.close()
     run.mailbox.put(RunEnded(EndReason.CANCELLED, 0, "", 0, 0, 0))
     assert len(run.mailbox.drain()) == 1
+
+
+def test_a_new_pace_counts_from_the_next_batch_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def fake_sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def story() -> None:
+        from chatapp.engine.control import RunControl
+
+        paces = [1000.0]
+        run = EngineRun(RunControl(5, True), asyncio.get_running_loop(), lambda: paces[0])
+        batches = run.__aiter__()
+        last = RunEnded(EndReason.CANCELLED, 0, "", 0, 0, 0)
+        for pace in (1000.0, 5000.0, 9000.0):
+            run.mailbox.put(PrefillProgress(1, 2))
+            await batches.__anext__()
+            paces[0] = pace + 4000.0
+        run.mailbox.put(last)
+        await batches.__anext__()
+
+    monkeypatch.setattr("chatapp.service.client.asyncio.sleep", fake_sleep)
+    asyncio.run(story())
+    assert slept[0] == 0.0
+    assert slept[1:] == pytest.approx([1000.0, 5000.0, 9000.0], abs=900.0)

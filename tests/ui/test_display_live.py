@@ -11,10 +11,12 @@ from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from chatapp.app import set_pace
 from chatapp.commands import gui
 from chatapp.service.client import EngineClient
+from chatapp.ui.controllers.chat import ChatState
 from chatapp.ui.dialogs.about_dialog import AboutDialog
 from chatapp.ui.display_manager import DisplayManager
 from chatapp.ui.display_mode import LOCAL, REMOTE, DisplayChoice, DisplayedWidget, Finding
 from chatapp.ui.main_window import MainWindow
+from tests.helpers.scripted_engine import REPLY
 from tests.ui.stage import Stage
 
 
@@ -104,3 +106,66 @@ def test_the_engines_batches_follow_the_mode(stage: Stage) -> None:
     _choose(stage, DisplayChoice.REMOTE)
     assert engine.frame_s == REMOTE.clocks.batch_s == 0.1
     engine.close()
+
+
+@pytest.mark.parametrize("choice", [DisplayChoice.LOCAL, DisplayChoice.REMOTE])
+def test_plot_and_numbers_follow_at_the_modes_clocks_and_not_at_once(
+    stage: Stage, choice: DisplayChoice
+) -> None:
+    _choose(stage, choice)
+    clocks, panel = stage.display.mode.clocks, stage.window.panel
+    run = stage.run_held()
+    with stage.qtbot.waitSignal(stage.chat.record_changed):
+        run.let_pass()
+    assert panel.plot._frame.isActive()
+    assert panel.plot._frame.interval() == clocks.plot_ms
+    assert panel.speed._slow_clock.isActive()
+    assert panel.speed._slow_clock.interval() == clocks.numbers_ms
+    run.let_all_pass()
+    stage.qtbot.waitUntil(lambda: stage.chat.state is ChatState.IDLE)
+
+
+def test_a_switch_in_the_middle_of_a_reply_is_heeded(stage: Stage) -> None:
+    run = stage.run_held()
+    with stage.qtbot.waitSignal(stage.chat.record_changed):
+        run.let_pass()
+    _choose(stage, DisplayChoice.REMOTE)
+    assert stage.window.transcript.canvas.style_now.translucent is False
+    run.let_all_pass()
+    stage.qtbot.waitUntil(lambda: stage.chat.state is ChatState.IDLE)
+    assert stage.record.text == REPLY
+    frame = stage.window.transcript._frame
+    stage.qtbot.waitUntil(lambda: not frame.isActive())
+    assert stage.window.transcript.canvas.items[-1].flow.closed
+
+
+def test_the_memory_gauge_keeps_its_place_while_the_next_reply_begins(stage: Stage) -> None:
+    """Without it the card, and the plot below it, would move up and down again with every reply."""
+    gauge, speed = stage.window.panel.speed.gauge, stage.window.panel.speed
+    stage.send_and_wait("Hello")
+    stage.qtbot.waitUntil(lambda: not gauge.isHidden())
+    top = stage.window.panel.plot_card.y()
+    run = stage.run_held()
+    assert not gauge.isHidden()
+    QApplication.sendPostedEvents()
+    assert stage.window.panel.plot_card.y() == top
+    run.cancel()
+    stage.qtbot.waitUntil(lambda: stage.chat.state is ChatState.IDLE)
+    speed.set_records(stage.chat.records)
+    assert gauge.isHidden()  # the reply ended without a step: there is nothing to tell
+
+
+def test_a_reply_that_begins_leaves_the_chart_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.send_and_wait("Hello")
+    plot = stage.window.panel.plot
+    stage.qtbot.waitUntil(lambda: bool(plot.bars()))
+    assert plot.chart is not None
+    drawn: list[object] = []
+    plot.chart.sigRangeChanged.connect(lambda *_: drawn.append(1))
+    grown = plot.chart.show_growth
+    monkeypatch.setattr(plot.chart, "show_growth", lambda: drawn.append(grown()))
+    run = stage.run_held()
+    assert drawn == []
+    run.let_all_pass()
+    stage.qtbot.waitUntil(lambda: stage.chat.state is ChatState.IDLE)
+    stage.qtbot.waitUntil(lambda: len({bar.left for bar in plot.bars()}) > 1 and drawn != [])

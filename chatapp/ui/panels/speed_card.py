@@ -143,7 +143,10 @@ class SpeedCard(Card, DisplayedWidget):
             session_cell.setText(shown(session))
             reply_cell.setAccessibleName(f"{name}, reply: {shown(reply)}")
             session_cell.setAccessibleName(f"{name}, session: {shown(session)}")
-        self.gauge.set_readings(_readings(self._records[-1]) if self._records else ())
+        readings = _readings(self._records[-1]) if self._records else []
+        if readings or not self._records or self._records[-1].ended is not None:
+            # A reply without any yet leaves the last one's: the card keeps its height.
+            self.gauge.set_readings(readings)
         self.shares.set_shares([Share(kind, reply.share(kind)) for kind in TokenKind])
 
 

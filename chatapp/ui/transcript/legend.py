@@ -34,6 +34,7 @@ class Legend(QWidget):
         super().__init__(parent)
         self._style_now = style
         self._samples: list[_Sample] = []
+        self._heights: dict[int, int] = {}  # by width: layouts ask a dozen times whenever a page is shown
         self._left = NARROW_MARGIN_PX
         self.setAccessibleName("Legend of token colours")
         self.setAccessibleDescription(
@@ -49,6 +50,7 @@ class Legend(QWidget):
 
     def set_style(self, style: TranscriptStyle) -> None:
         self._style_now = style
+        self._heights.clear()
         self._arrange()
         self.updateGeometry()
         self.update()
@@ -57,6 +59,7 @@ class Legend(QWidget):
         """Begin at `left` px, where the text below begins."""
         if left != self._left:
             self._left = left
+            self._heights.clear()
             self._arrange()
             self.updateGeometry()
             self.update()
@@ -86,7 +89,9 @@ class Legend(QWidget):
         self._samples = self._placed(max(self.width(), 1))
 
     def heightForWidth(self, width: int) -> int:
-        return int(self._placed(width)[-1].box.bottom()) + PAD_Y_PX + 2
+        if width not in self._heights:
+            self._heights[width] = int(self._placed(width)[-1].box.bottom()) + PAD_Y_PX + 2
+        return self._heights[width]
 
     def hasHeightForWidth(self) -> bool:
         return True
