@@ -1,47 +1,33 @@
 """Everything beside the two models' forwards, per verify step: sampling, acceptance, text, events.
 
 The real loop runs over models that return prepared logits at once. What they take themselves is measured inside them and
-taken off; what is left between two step events is the overhead. Logits have the shape of a language model's: a wide floor and
-a few peaks, the draft's being the target's with noise.
+taken off; what is left between two step events is the overhead. For what an adapter adds on a device's host, see `host_cost`.
 """
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
 
+from chatapp.bench.prepared_run import collector_off, correlated_tables, prepared_run
 from chatapp.bench.suites import Bar, SuiteOptions, show_bars
-from chatapp.domain.events import Environment, RunEvent, RunStarted, StepCommitted
+from chatapp.domain.events import RunEvent, StepCommitted
 from chatapp.domain.metrics import run_metrics
 from chatapp.domain.record import RunRecord
-from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
+from chatapp.domain.request import SamplingSettings
 from chatapp.engine.backends.prepared import PreparedModel
-from chatapp.engine.clock import MonotonicClock
-from chatapp.engine.control import RunControl
-from chatapp.engine.drafters.model import ModelDrafter
-from chatapp.engine.loop import Parts, SpeculativeRun, Text
 from chatapp.engine.prompt import Prompt
-from chatapp.engine.randomness import Streams
-from chatapp.engine.registry import RunAcceptors
-from chatapp.engine.sampling import Processor
-from chatapp.engine.sequence import CachedSequence
-from chatapp.engine.windows.fixed import FixedWindow
 from chatapp.resources import builtin_pair
 
 WINDOW = 5
 VOCABULARIES = (8_192, 32_000, 128_256)
 STEPS = 150
-ROWS = 24
-"""Different rows in a table: as many as fit in a few dozen megabytes at the largest vocabulary."""
-PEAKS = 12
-FLOOR, HIGHEST, APART, NOISE = 2.5, 14.0, 0.9, 1.1
-"""Logits: standard deviation of the floor, the best peak, the gap between peaks, and by how much a draft differs."""
 BARS_MS = {
     ("greedy", 8_192): 0.4,
     ("T 0.7, top-p 0.9", 8_192): 1.0,
@@ -94,18 +80,6 @@ def _settings(knobs: dict[str, float]) -> dict[str, Any]:
     return {"max_tokens": 1_000_000, "seed": 1, **knobs, **top_k}
 
 
-def correlated_tables(vocabulary: int, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The target's and the draft's logits, `[ROWS, V]` float32 each."""
-    generator = np.random.default_rng(seed)
-    target = generator.standard_normal((ROWS, vocabulary), np.float32) * np.float32(FLOOR)
-    np.minimum(target, np.float32(HIGHEST / 2), out=target)
-    for row in target:
-        peaks = generator.choice(vocabulary, PEAKS, replace=False)
-        row[peaks] = HIGHEST - APART * np.arange(PEAKS) + 0.3 * generator.standard_normal(PEAKS)
-    draft = target + np.float32(NOISE) * generator.standard_normal((ROWS, vocabulary), np.float32)
-    return target, draft
-
-
 def _measure(
     prompt: Prompt,
     tables: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
@@ -118,13 +92,11 @@ def _measure(
     target, draft = (
         PreparedModel(name, table, limit) for name, table in zip(("target", "draft"), tables, strict=True)
     )
-    run = _run(prompt, target, draft, sampling, acceptor)
+    run = prepared_run(prompt, target, draft, sampling, acceptor, WINDOW)
     record = RunRecord()
     spent: list[float] = []
     events = cast("Generator[RunEvent, None, None]", run.events())
-    gc.collect()
-    gc.disable()  # as the application does while a reply runs: what is loaded is out of the collector's sight
-    try:
+    with closing(events), collector_off():
         begin_ns, models_ns = time.perf_counter_ns(), target.spent_ns + draft.spent_ns
         for event in events:
             if isinstance(event, StepCommitted):
@@ -137,9 +109,6 @@ def _measure(
                 begin_ns, models_ns = time.perf_counter_ns(), target.spent_ns + draft.spent_ns
             else:
                 record.apply(event)
-    finally:
-        events.close()
-        gc.enable()
     metrics = run_metrics(record)
     return Overhead(
         mode,
@@ -150,44 +119,6 @@ def _measure(
         metrics.tested_acceptance or 0.0,
         len(spent),
         BARS_MS.get((mode, target.vocabulary)),
-    )
-
-
-def _run(
-    prompt: Prompt, target: PreparedModel, draft: PreparedModel, sampling: SamplingSettings, acceptor: str
-) -> SpeculativeRun:
-    acceptors = RunAcceptors(Streams(sampling.seed), greedy=sampling.greedy)
-    processor = Processor(sampling, 1)
-    policy = FixedWindow()
-    words = len(prompt.vocabulary())
-    text = Text(
-        # Ids behind the tokenizer's own borrow the text of others.
-        lambda ids: prompt.decode([token % words for token in ids]),
-        lambda token: prompt.piece(token % words),
-        frozenset(),
-    )
-    request = GenerationRequest((Message(Role.USER, "overhead"),), sampling, WINDOW)
-    rule = acceptors(acceptor)
-    versions: tuple[tuple[str, str], ...] = ()
-    environment = Environment(
-        "prepared", "cpu", 1, target.info, draft.info, target.context_limit, target.vocabulary, versions, ""
-    )
-    started = RunStarted("overhead", "", request, rule.name, rule.lossless, environment, 1)
-    sequence = CachedSequence(draft)
-    return SpeculativeRun(
-        started=started,
-        prompt_ids=[0],
-        parts=Parts(
-            target=CachedSequence(target),
-            drafter=ModelDrafter(sequence, processor, acceptors.current),
-            acceptor=acceptors,
-            policy=lambda _: policy,
-            processor=processor,
-            text=text,
-            clock=MonotonicClock(),
-        ),
-        control=RunControl(WINDOW, True, acceptor),
-        submitted_ns=time.perf_counter_ns(),
     )
 
 

@@ -138,6 +138,10 @@ SUITES: Mapping[str, Suite] = {
         "distribution",
     ),
     "overhead": Suite("what everything beside the models' forwards costs per verify step", "overhead"),
+    "host-cost": Suite(
+        "what the host of a NeuronCore pair does per verify step, against the published step of the 70B",
+        "host_cost",
+    ),
     "adaptive": Suite(
         "the adaptive window against every fixed one, on synthetic drafters and on all kinds of text",
         "adaptive",

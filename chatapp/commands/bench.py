@@ -21,6 +21,9 @@ NOT_WITH_WINDOW = ("k", "threads", "device", "against", "suite", "policy", "draf
 """The window runs as it does for a person: at its own k, threads and device."""
 
 
+HOST_COST = "host-cost"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from chatapp.bench.prompts import PROMPTS
     from chatapp.bench.suites import DEFAULT_WINDOWS, SUITES
@@ -39,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repaint",
         action="store_true",
         help="measure the window's repainted pixels while a reply streams, in the local and the remote display mode",
+    )
+    what.add_argument(
+        "--host-cost",
+        action="store_true",
+        help="the suite host-cost: what the host of a NeuronCore pair does per verify step",
     )
     what.add_argument(
         "--against",
@@ -116,9 +124,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         from chatapp.bench.suites import run_suites
 
-        names = args.suite or ["sweep"]
-        results = run_suites(names, _options(args))
-        result = {"suites": results} if args.suite else results["sweep"]
+        names = args.suite or []
+        if args.host_cost and HOST_COST not in names:
+            names = [*names, HOST_COST]
+        results = run_suites(names or ["sweep"], _options(args))
+        result = {"suites": results} if names else results["sweep"]
     sys.stdout.flush()
     print(json.dumps(result, sort_keys=True))
     return 0
@@ -128,6 +138,8 @@ def _measure_window(args: argparse.Namespace) -> dict[str, Any]:
     flag = "--gui" if args.gui else "--repaint"
     if args.gui and args.repaint:
         args.usage_error("--repaint does not go with --gui")
+    if args.host_cost:
+        args.usage_error(f"--{HOST_COST} does not go with {flag}")
     for name in NOT_WITH_WINDOW:
         if getattr(args, name) is not None:
             args.usage_error(f"--{name} does not go with {flag}")

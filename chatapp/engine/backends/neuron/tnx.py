@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from chatapp.domain.events import ModelInfo
@@ -78,15 +79,18 @@ class TnxModel:
             raise ValueError(f"nothing was computed for position {start} behind {len(self._ids)} others")
         # Shifted windows compute again what stands before `start`: the ids of every position are kept.
         self._ids[start:] = ids
-        logits = torch.empty(rows, self.vocabulary)
+        logits = np.empty((rows, self.vocabulary), np.float32)
         done = 0
         with torch.inference_mode():
             for launch in plan(start, len(ids), rows, self.graphs):
                 given = self._run(launch)
-                # A copy: what the library returns is a view of the whole window, and not to be written to.
-                logits[done : done + launch.keep] = given[given.shape[0] - launch.keep :]
+                # A copy: what the library returns is a view of the whole window, vocabulary first, and not to be written to.
+                # By numpy: torch takes forty times as long for one row that is laid out like that, and twice for eight.
+                np.copyto(
+                    logits[done : done + launch.keep], given[given.shape[0] - launch.keep :].float().numpy()
+                )
                 done += launch.keep
-        return logits
+        return torch.from_numpy(logits)
 
     def _run(self, launch: Launch) -> torch.Tensor:
         self.launched[launch.kind, launch.size] += 1
