@@ -15,10 +15,15 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from chatapp.bench.machine import Watch
+from chatapp.domain.errors import InvalidSetting
 from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import DEFAULT_WINDOW, SamplingSettings
 from chatapp.resources import builtin_pair
 
+NO_REHEARSAL = (
+    "A rehearsal lasts as long as others published: there is nothing in it to measure. "
+    "chatapp --rehearse INSTANCE shows how it feels."
+)
 DEFAULT_WINDOWS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
 
 
@@ -53,6 +58,11 @@ class SuiteOptions:
     replies: int = 1_000
     runs: int = 10_000
     jobs: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidSetting` for a rehearsal: its times were published by others, there is nothing to measure."""
+        if self.pair.neuron is not None and self.pair.neuron.rehearse_pair:
+            raise InvalidSetting("rehearse", NO_REHEARSAL)
 
     @property
     def pair(self) -> PairLocation:

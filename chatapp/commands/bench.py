@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--draft", type=Path, help="directory of the draft model")
     add_weights_arguments(what)
     add_neuron_arguments(what)
+    what.add_argument("--rehearse", help=argparse.SUPPRESS)  # known, so that it is refused with a reason
     what.add_argument(
         "--shape",
         type=_names,
@@ -119,6 +120,10 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error("--draft needs --target")
     if args.device is not None and args.neuron is not None:
         args.usage_error("--neuron is a device of its own: it does not go with --device")
+    if args.rehearse is not None:
+        from chatapp.bench.suites import NO_REHEARSAL
+
+        args.usage_error(NO_REHEARSAL)
     if args.gui or args.repaint:
         result = _measure_window(args)
     else:

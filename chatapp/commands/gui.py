@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 from chatapp.commands.neuron_arguments import add_neuron_arguments, neuron_settings
+from chatapp.domain.errors import InvalidSetting
+from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import WEIGHTS
 
 SIZE = re.compile(r"(\d{3,5})x(\d{3,5})")
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--draft", type=Path, metavar="DIR", help="the draft model that goes with --target")
     add_weights_arguments(parser)
-    add_neuron_arguments(parser, rehearsal=True)
+    add_neuron_arguments(parser, rehearsal=True, paced=True)
     parser.add_argument(
         "--theme", choices=("system", "light", "dark"), help="colours (default: as last time)"
     )
@@ -74,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Open the window; returns the exit status when it is closed."""
     if args.draft is not None and args.target is None:
         args.usage_error("--draft needs --target")
+    neuron = _neuron_settings(args)
     from chatapp.app import GuiOptions, run_gui  # Qt from here on
 
     return run_gui(
@@ -91,6 +94,14 @@ def run(args: argparse.Namespace) -> int:
             screenshot=args.screenshot,
             screenshot_after=args.screenshot_after,
             select_token=args.select_token,
-            neuron=neuron_settings(args),
+            neuron=neuron,
         )
     )
+
+
+def _neuron_settings(args: argparse.Namespace) -> NeuronSettings | None:
+    try:
+        return neuron_settings(args)
+    except InvalidSetting as error:
+        args.usage_error(error.what)
+        raise  # not reached: it leaves

@@ -9,15 +9,20 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
+from chatapp.domain.errors import InvalidSetting
 from chatapp.domain.neuron import CONTEXT, LIBRARIES, NeuronSettings
+from chatapp.domain.rehearsal import DEFAULT_PAIR, PAIRS, rehearsed_pair
 
 FIRST_DEVICE = Path("/dev/neuron0")
 MODULES = {"tnx": "transformers_neuronx", "nxdi": "neuronx_distributed_inference"}
 """What each library is imported as."""
 
 
-def add_neuron_arguments(parser: argparse._ActionsContainer, *, rehearsal: bool = False) -> None:
-    """`--neuron`, `--tp`, `--context` and `--artefacts`; with `rehearsal` also `--rehearse`."""
+def add_neuron_arguments(
+    parser: argparse._ActionsContainer, *, rehearsal: bool = False, paced: bool = False
+) -> None:
+    """`--neuron`, `--tp`, `--context` and `--artefacts`; with `rehearsal` also `--rehearse`, and where that runs a pair,
+    `paced`, also `--rehearse-pair`."""
     parser.add_argument(
         "--neuron",
         choices=LIBRARIES,
@@ -43,11 +48,21 @@ def add_neuron_arguments(parser: argparse._ActionsContainer, *, rehearsal: bool 
             metavar="INSTANCE",
             help="simulate an instance such as trn1.32xlarge on this machine: how a pair would feel there",
         )
+    if paced:
+        parser.add_argument(
+            "--rehearse-pair",
+            choices=tuple(PAIRS),
+            help=f"whose published latencies the launches of a rehearsal last (default: {DEFAULT_PAIR})",
+        )
 
 
 def neuron_settings(args: argparse.Namespace) -> NeuronSettings | None:
-    """What the options say; None where nothing asks for NeuronCores and the machine has none."""
+    """What the options say; None where nothing asks for NeuronCores and the machine has none. Raises `InvalidSetting` for a
+    rehearsal that nothing was published for."""
     rehearse: str = getattr(args, "rehearse", None) or ""
+    rehearse_pair = ""
+    if hasattr(args, "rehearse_pair"):
+        rehearse_pair = _rehearsed(rehearse, args.rehearse_pair)
     asked = (args.neuron, args.tp, args.context, args.artefacts, rehearse)
     if not any(asked) and not on_neuron_host():
         return None
@@ -57,7 +72,18 @@ def neuron_settings(args: argparse.Namespace) -> NeuronSettings | None:
         positions=args.context or CONTEXT,
         artefacts=args.artefacts,
         rehearse=rehearse,
+        rehearse_pair=rehearse_pair,
     )
+
+
+def _rehearsed(instance: str, pair: str | None) -> str:
+    """The name of the pair that paces; empty without a rehearsal."""
+    if not instance:
+        if pair is not None:
+            raise InvalidSetting("rehearse-pair", "--rehearse-pair needs --rehearse.")
+        return ""
+    rehearsed_pair(instance, pair or DEFAULT_PAIR)
+    return pair or DEFAULT_PAIR
 
 
 def on_neuron_host(device: Path = FIRST_DEVICE) -> bool:

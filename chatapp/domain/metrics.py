@@ -8,13 +8,29 @@ verify step, step 0 (prefill) left out, since it is no verify step.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from chatapp.domain.events import StepCommitted
 from chatapp.domain.record import RunRecord
 from chatapp.domain.tokens import DraftedToken, DraftOutcome, TokenKind
 
 NS_PER_S = 1e9
+
+
+class Provenance(str, Enum):
+    """Where times come from. Those of a rehearsal and measured ones are never put into one figure."""
+
+    NONE = "none"
+    MEASURED = "measured"
+    SIMULATED = "simulated"
+    MIXED = "mixed"
+
+    def joined(self, other: Provenance) -> Provenance:
+        """That of both together."""
+        if self is other or other is Provenance.NONE:
+            return self
+        return other if self is Provenance.NONE else Provenance.MIXED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +47,10 @@ class StepTiming:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Sums over one or more runs, and the ratios made from the sums (never averages of ratios)."""
+    """Sums over one or more runs, and the ratios made from the sums (never averages of ratios).
+
+    Where `provenance` is mixed there are counts and no times: a time that is half simulated means nothing.
+    """
 
     tokens: int = 0
     ttft_s: float | None = None
@@ -43,6 +62,7 @@ class Metrics:
     verify_steps: int = 0
     verify_tokens: int = 0
     counts: tuple[tuple[TokenKind, int], ...] = tuple((kind, 0) for kind in TokenKind)
+    provenance: Provenance = Provenance.NONE
 
     @property
     def tpot_s(self) -> float | None:
@@ -100,6 +120,7 @@ def run_metrics(record: RunRecord) -> Metrics:
         verify_steps=verify_steps,
         verify_tokens=verify_tokens,
         counts=tuple(counts.items()),
+        provenance=Provenance.SIMULATED if record.simulated else Provenance.MEASURED,
     )
 
 
@@ -110,7 +131,8 @@ def _counted_drafts(step: StepCommitted) -> Sequence[DraftedToken]:
 
 
 def combined_metrics(parts: Iterable[Metrics]) -> Metrics:
-    """The session's metrics: sums of the parts, ratios from the sums; TTFT is the mean of the parts' TTFT."""
+    """The session's metrics: sums of the parts, ratios from the sums; TTFT is the mean of the parts' TTFT. Times of parts
+    that were measured and of others that were simulated give none."""
     total = Metrics()
     ttfts: list[float] = []
     for part in parts:
@@ -128,7 +150,10 @@ def combined_metrics(parts: Iterable[Metrics]) -> Metrics:
             verify_tokens=total.verify_tokens + part.verify_tokens,
             counts=tuple((kind, count + counts[kind]) for kind, count in total.counts),
             ttft_s=sum(ttfts) / len(ttfts) if ttfts else None,
+            provenance=total.provenance.joined(part.provenance),
         )
+    if total.provenance is Provenance.MIXED:
+        return replace(total, ttft_s=None, decode_ns=0, decode_tokens=0)
     return total
 
 
@@ -177,7 +202,10 @@ class Traffic:
 
 
 def run_traffic(record: RunRecord, last_steps: int | None = None) -> Traffic:
-    """Memory traffic of a run's verify steps, of the last few alone where `last_steps` says so."""
+    """Memory traffic of a run's verify steps, of the last few alone where `last_steps` says so; none of a simulated run, whose
+    bytes are one model's and whose times another's."""
+    if record.simulated:
+        return Traffic()
     steps = record.steps if last_steps is None else record.steps[-last_steps:]
     decoding = [step for step in steps if step.index > 0]
     drafting = [step for step in decoding if step.draft_bytes]

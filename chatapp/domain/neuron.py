@@ -35,7 +35,8 @@ class NeuronSettings:
     `tp_degree` is the number of NeuronCores, 0 all that the instance has. `positions` is the KV's length in tokens.
     `token_buckets` and `context_buckets` are ascending lengths, empty for the usual ones of `positions`. `windows` and
     `draft_windows` are ascending row counts of a pass. `artefacts` is the folder of prepared graphs, None for the usual one.
-    `rehearse` names an instance type to be simulated (`trn1.32xlarge`), empty for the real device.
+    `rehearse` names an instance type to be simulated (`trn1.32xlarge`), empty for the real device; `rehearse_pair` the pair of
+    `rehearsal.PAIRS` whose published latencies its launches last, empty for as fast as this machine can.
     """
 
     library: str = LIBRARIES[0]
@@ -48,6 +49,7 @@ class NeuronSettings:
     dtype: str = "bf16"
     artefacts: Path | None = None
     rehearse: str = ""
+    rehearse_pair: str = ""
 
     @property
     def all_token_buckets(self) -> tuple[int, ...]:

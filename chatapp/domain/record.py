@@ -133,6 +133,11 @@ class RunRecord:
         else:
             assert_never(event)
 
+    @property
+    def simulated(self) -> bool:
+        """At least one latency of this run was not the device's own."""
+        return self.started is not None and self.started.environment.simulated
+
     def _append_step(self, step: StepCommitted) -> None:
         if step.index != len(self.steps):
             raise ValueError(f"step {step.index} where {len(self.steps)} was due")

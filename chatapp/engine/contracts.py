@@ -63,11 +63,13 @@ class CausalModel(Protocol):
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """What a record says of where the models run. `words` is what a person would call the device; `versions` are
-    `(package, version)` of what computes there."""
+    `(package, version)` of what computes there. `watch` is called when a reply begins, and what it gave when it ends: what
+    the record should say of the device meanwhile, empty for nothing."""
 
     words: str
     simulated: bool = False
     versions: tuple[tuple[str, str], ...] = ()
+    watch: Callable[[], Callable[[], str]] = lambda: lambda: ""
 
 
 @runtime_checkable

@@ -101,6 +101,8 @@ class SpeculativeRun:
         if error:
             # What a model wrote into its KV before it failed is not to be trusted in the next turn.
             self._target.rewind(0)
+        if remark := self._parts.remark():
+            yield Notice("device", remark, self._now())
         yield self._ended(error)
 
     # -- prefill ------------------------------------------------------------------------------------------------

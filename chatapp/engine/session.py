@@ -81,6 +81,8 @@ class LoadedPair:
     draft: CachedSequence | None
     prompt: Prompt
     registry: Registry
+    watch: Callable[[], Callable[[], str]] = lambda: lambda: ""
+    """As `DeviceFacts.watch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class Engine:
                 fused=self._fused(request.sampling, streams, drafter),
                 after_step=self._watch_threads,
                 troubles=self._policy_troubles,
+                remark=pair.watch(),
             ),
             control=control,
             submitted_ns=prepared.submitted_ns,
@@ -327,7 +330,7 @@ def assemble(
         compiled_windows=compiled_windows(target),
     )
     info = PairInfo(location, environment, capabilities)
-    return LoadedPair(info, target_sequence, draft_sequence, prompt, registry)
+    return LoadedPair(info, target_sequence, draft_sequence, prompt, registry, facts.watch)
 
 
 def compiled_windows(target: CausalModel) -> tuple[int, ...]:

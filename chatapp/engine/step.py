@@ -43,6 +43,8 @@ class Parts:
     troubles: Callable[[], Sequence[str]] = lambda: ()
     """Asked after every verify step: what went wrong in a plugin's part that the reply can do without. Each goes out as a
     notice `plugin_failed`."""
+    remark: Callable[[], str] = lambda: ""
+    """Asked when the reply has ended: what is to be said of its device. Goes out as a notice `device`."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from chatapp.domain.errors import ExportFailed
 from chatapp.domain.metrics import Metrics, Traffic, combined_metrics, run_metrics, run_traffic
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.export.json_text import to_json
+from chatapp.export.wording import provenance, rehearsal
 
 SCHEMA = "chatapp-conversation"
 SCHEMA_VERSION = 1
@@ -45,6 +46,7 @@ def document(conversation: Conversation) -> JsonObject:
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
+        **({"rehearsal": remark} if (remark := rehearsal(conversation)) else {}),
         **body,
         "derived": {"metrics": metrics_to_dict(total)},
     }
@@ -91,8 +93,11 @@ def traffic_to_dict(traffic: Traffic) -> JsonObject:
 
 
 def metrics_to_dict(metrics: Metrics) -> JsonObject:
-    """Counts, then the ratios made from them; null where a number does not exist."""
+    """Counts, then the ratios made from them; null where a number does not exist. Figures that were not measured say so."""
+    words = provenance(metrics)
     return {
+        "provenance": metrics.provenance.value,
+        **({"rehearsal": words} if words else {}),
         "tokens": metrics.tokens,
         "ttft_s": metrics.ttft_s,
         "tpot_s": metrics.tpot_s,

@@ -18,7 +18,16 @@ from chatapp.domain.tokens import DraftOutcome
 from chatapp.domain.wording import proposer
 from chatapp.export.numbers import NOTHING, count, metric_rows, percent, probability
 from chatapp.export.visible import token_label, visible
-from chatapp.export.wording import conditions, ending, moment, settings, system_prompt, traffic
+from chatapp.export.wording import (
+    conditions,
+    ending,
+    moment,
+    provenance,
+    rehearsal,
+    settings,
+    system_prompt,
+    traffic,
+)
 
 REJECTED_SHOWN = 12
 REASONS_SHOWN = 6
@@ -71,6 +80,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: bool = Fal
 def _blocks(conversation: Conversation) -> Iterator[str]:
     yield f"# {inline(conversation.title or 'Conversation')}"
     yield f"{inline(moment(conversation.created_at))} · {count(len(conversation.turns), 'turn')}"
+    if remark := rehearsal(conversation):
+        yield f"> **{inline(remark)}**"
     shown_system = ""
     for number, turn in enumerate(conversation.turns, 1):
         system = system_prompt(turn.record)
@@ -118,7 +129,9 @@ def _turn(turn: Turn, number: int, system: str) -> Iterator[str]:
 
 
 def _numbers(metrics: Metrics) -> str:
-    return " · ".join(f"{name} **{value}**" for name, value, _ in metric_rows(metrics))
+    numbers = " · ".join(f"{name} **{value}**" for name, value, _ in metric_rows(metrics))
+    words = provenance(metrics)
+    return f"*{inline(words)}* · {numbers}" if words else numbers
 
 
 def _shares(metrics: Metrics) -> str:

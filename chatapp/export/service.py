@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chatapp.domain.errors import ExportFailed
 from chatapp.domain.record import Conversation
+from chatapp.domain.rehearsal import REHEARSAL
 from chatapp.export.contracts import Exporter
 from chatapp.export.files import write_text
 from chatapp.export.reading import open_record
@@ -41,8 +42,15 @@ class FileExporter:
         )
 
     def export(self, conversation: Conversation, path: Path, format_name: str) -> None:
-        """Write `path` whole or not at all. Raises `ExportFailed`."""
-        write_text(path, self._exporter(format_name).render(conversation))
+        """Write `path` whole or not at all. Raises `ExportFailed`, also for a format that hides a rehearsal."""
+        text = self._exporter(format_name).render(conversation)
+        if any(turn.record.simulated for turn in conversation.turns) and REHEARSAL not in text.lower():
+            raise ExportFailed(
+                f"The format “{format_name}” does not say that replies are of a {REHEARSAL}.",
+                kept="Nothing was written and the conversation is unchanged.",
+                remedy="Export it in another format.",
+            )
+        write_text(path, text)
 
     def open_record(self, path: Path) -> Conversation:
         """Read a JSON export. Raises `RecordError`."""

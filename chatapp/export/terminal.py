@@ -16,7 +16,16 @@ from chatapp.domain.record import Conversation, RunRecord
 from chatapp.domain.tokens import TokenKind
 from chatapp.export.numbers import metric_rows, percent
 from chatapp.export.visible import visible
-from chatapp.export.wording import acceptor, conditions, ending, moment, traffic, window_policy
+from chatapp.export.wording import (
+    acceptor,
+    conditions,
+    ending,
+    moment,
+    provenance,
+    rehearsal,
+    traffic,
+    window_policy,
+)
 
 _MARKS = {Underline.SOLID: "_", Underline.WAVY: "~", Underline.DOUBLE: "=", Underline.DOTTED: "."}
 TAB = "    "
@@ -52,6 +61,7 @@ def render(conversation: Conversation, look: TerminalLook) -> str:
     lines = [
         look.bold(_one_line(conversation.title)),
         _one_line(moment(conversation.created_at)),
+        *([look.bold(remark)] if (remark := rehearsal(conversation)) else []),
         _legend(look),
         "",
     ]
@@ -143,6 +153,8 @@ def _number_lines(metrics: Metrics) -> list[str]:
     if not metrics.tokens:
         return []
     numbers = " · ".join(f"{name} {value}" for name, value, _ in metric_rows(metrics))
+    if words := provenance(metrics):
+        numbers = f"[{words}] {numbers}"
     shares = " · ".join(
         f"{KIND_STYLES[kind].label} {percent(metrics.share(kind))}" for kind, _ in metrics.counts
     )

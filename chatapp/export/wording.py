@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 
 from chatapp.domain.events import EndReason, Environment, ModelInfo, RunStarted
-from chatapp.domain.metrics import run_traffic
-from chatapp.domain.record import RunRecord
+from chatapp.domain.metrics import Metrics, Provenance, run_traffic
+from chatapp.domain.record import Conversation, RunRecord
+from chatapp.domain.rehearsal import (
+    NOT_MEASURED,
+    NOT_TOGETHER,
+    REHEARSAL,
+    REHEARSAL_TITLE,
+    rehearsal_at,
+)
 from chatapp.domain.request import Role, chooses_by_itself
 from chatapp.domain.wording import gauge
 from chatapp.export.numbers import count
@@ -107,8 +114,31 @@ def conditions(environment: Environment) -> list[tuple[str, str]]:
     if environment.bandwidth > 0:
         rows.insert(3, ("Memory bandwidth", f"{environment.bandwidth / 1e9:.1f} GB/s, measured at start-up"))
     if environment.simulated:
-        rows.append(("Simulated", "yes: at least one latency is not the device's own"))
+        rows.insert(0, (REHEARSAL_TITLE, NOT_MEASURED))
+        pair = rehearsal_at(environment.device)
+        rows += pair.facts if pair is not None else ()
     return rows
+
+
+def rehearsal(conversation: Conversation) -> str:
+    """What stands on top of a file that holds rehearsed replies; empty where there is none."""
+    records = [turn.record for turn in conversation.turns]
+    rehearsed = [number for number, record in enumerate(records, 1) if record.simulated]
+    if not rehearsed:
+        return ""
+    which = "" if len(rehearsed) == len(records) else f", in {_replies(rehearsed)}"
+    return f"{REHEARSAL_TITLE}{which}. {NOT_MEASURED}"
+
+
+def _replies(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"reply {numbers[0]}"
+    return f"replies {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def provenance(metrics: Metrics) -> str:
+    """What stands beside figures that were not measured; empty for measured ones."""
+    return {Provenance.SIMULATED: REHEARSAL, Provenance.MIXED: NOT_TOGETHER}.get(metrics.provenance, "")
 
 
 def moment(stamp: str) -> str:

@@ -7,14 +7,13 @@ import hashlib
 import html
 import itertools
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.domain.events import EndReason, RunStarted
+from chatapp.domain.events import EndReason
 from chatapp.domain.palette import KIND_STYLES, Theme
 from chatapp.domain.record import Conversation, RunRecord, Turn
 from chatapp.export.html.page import HtmlExporter
@@ -252,15 +251,6 @@ def test_numbers_settings_and_conditions_are_on_the_page() -> None:
         assert wanted in text, wanted
     for style in KIND_STYLES.values():
         assert style.meaning in found.text("legend")
-
-
-def test_simulated_latencies_are_admitted() -> None:
-    script = RunScript().first("a").end()
-    assert "Simulated" not in HtmlExporter().render(conversation(script.turn()))
-    started = script.events[0]
-    assert isinstance(started, RunStarted)
-    script.events[0] = replace(started, environment=replace(started.environment, simulated=True))
-    assert "Simulated" in HtmlExporter().render(conversation(script.turn()))
 
 
 def test_the_system_prompt_is_shown_when_it_changes() -> None:

@@ -73,6 +73,8 @@ ADDED = {
     "started": ["drafter", "policy"],
     "window_change": ["policy_before", "policy_after", "acceptor_before", "acceptor_after", "lossless_after"],
     "turn.properties.derived": ["traffic"],
+    "metrics": ["provenance", "rehearsal"],
+    "$": ["rehearsal"],
 }
 """Fields that came within schema version 1: a file written before them is as valid as one with them."""
 

@@ -111,7 +111,9 @@ class RunScript:
         jitter: random.Random | None = None,
         policy: str = "fixed",
         logit_bias: tuple[tuple[int, float], ...] = (),
+        device: str = "",
     ) -> None:
+        """`device` names a rehearsal's."""
         self.prompt = prompt
         self._policy = policy
         self._acceptor = ("rejection", True)
@@ -131,7 +133,9 @@ class RunScript:
                 request=dataclasses.replace(asked, policy=policy),
                 acceptor="rejection",
                 lossless=True,
-                environment=environment(),
+                environment=dataclasses.replace(environment(), device=device, simulated=True)
+                if device
+                else environment(),
                 prompt_tokens=3 + len(prompt) // 4,
                 drafter="model",
                 policy=policy,

@@ -14,12 +14,22 @@ from chatapp.domain.events import Environment
 from chatapp.domain.metrics import Metrics, combined_metrics, run_metrics
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import Conversation, RunRecord, Turn
+from chatapp.domain.rehearsal import REHEARSAL_TITLE
 from chatapp.export.html.markup import definition_list, esc
 from chatapp.export.html.plot import tpot_plot
 from chatapp.export.html.style import style_sheet
 from chatapp.export.html.tokens import reply_text
 from chatapp.export.numbers import count, metric_rows, percent
-from chatapp.export.wording import conditions, ending, moment, settings, system_prompt, traffic
+from chatapp.export.wording import (
+    conditions,
+    ending,
+    moment,
+    provenance,
+    rehearsal,
+    settings,
+    system_prompt,
+    traffic,
+)
 
 
 class HtmlExporter:
@@ -41,9 +51,9 @@ def _page(conversation: Conversation) -> Iterator[str]:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n<meta name="generator" content="chatapp">\n'
-        f"<title>{esc(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"<title>{esc(_headed(title, conversation))}</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )
-    yield _bar(title)
+    yield _bar(title, rehearsed=bool(rehearsal(conversation)))
     yield "<main>\n"
     yield _overview(conversation, title)
     shown_system = ""
@@ -55,14 +65,19 @@ def _page(conversation: Conversation) -> Iterator[str]:
     yield "</main>\n</body>\n</html>\n"
 
 
-def _bar(title: str) -> str:
+def _headed(title: str, conversation: Conversation) -> str:
+    return f"{title} · {REHEARSAL_TITLE}" if rehearsal(conversation) else title
+
+
+def _bar(title: str, *, rehearsed: bool) -> str:
+    badge = f'<span class="rehearsal">{REHEARSAL_TITLE}</span>' if rehearsed else ""
     themes = "".join(
         f'<label><input type="radio" name="theme" id="theme-{key}"{" checked" if key == "auto" else ""}>'
         f"<span>{label}</span></label>"
         for key, label in (("auto", "Auto"), ("light", "Light"), ("dark", "Dark"))
     )
     return (
-        f'<header class="bar"><div><span class="brand">{esc(title)}</span>'
+        f'<header class="bar"><div><span class="brand">{esc(title)}</span>{badge}'
         '<label class="switch"><input type="checkbox" id="show-colours" checked>Colours</label>'
         '<label class="switch"><input type="checkbox" id="show-rejected">Rejected drafts</label>'
         f'<fieldset aria-label="Theme">{themes}</fieldset></div></header>\n'
@@ -80,18 +95,24 @@ def _overview(conversation: Conversation, title: str) -> str:
         for kind, style in KIND_STYLES.items()
     )
     return (
-        f'<h1 dir="auto">{esc(title)}</h1>\n<p class="sub">{" · ".join(esc(fact) for fact in facts)}</p>\n'
+        f'<h1 dir="auto">{esc(title)}</h1>\n<p class="sub">{" · ".join(esc(fact) for fact in facts)}</p>\n{_remark(rehearsal(conversation))}'
         f'<section class="panel" aria-label="The whole conversation">{_tiles(total)}'
         f'<ul class="legend" aria-label="Legend">{legend}</ul></section>\n'
     )
 
 
+def _remark(words: str) -> str:
+    return f'<p class="remark">{esc(words)}</p>\n' if words else ""
+
+
 def _tiles(metrics: Metrics) -> str:
+    words = provenance(metrics)
+    badge = f'<p class="rehearsal">{esc(words)}</p>' if words else ""
     tiles = "".join(
         f'<div title="{esc(meaning)}"><dt>{esc(name)}</dt><dd>{esc(value)}</dd></div>'
         for name, value, meaning in metric_rows(metrics)
     )
-    return f'<dl class="tiles">{tiles}</dl>'
+    return f'{badge}<dl class="tiles">{tiles}</dl>'
 
 
 def _turn(turn: Turn, number: int, system: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from chatapp.domain.metrics import StepTiming, run_metrics, step_timings
 from chatapp.domain.record import RunRecord
+from chatapp.domain.rehearsal import REHEARSAL
 from chatapp.export.html.markup import esc
 from chatapp.export.numbers import count, milliseconds
 
@@ -39,9 +40,10 @@ def tpot_plot(record: RunRecord, title: str) -> str:
         y = scale.y(mean * 1e3)
         parts.append(f'<line class="mean" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.2f}" y2="{y:.2f}"/>')
     summary = f"{title}: TPOT per verify step, mean {milliseconds(mean)} over {count(len(timings), 'step')}"
+    said = f"{REHEARSAL}: " if record.simulated else ""
     return (
-        f'<figure class="plot"><svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{esc(summary)}">'
-        f"{''.join(parts)}</svg><figcaption>ms per token, one bar per verify step, as wide as its tokens"
+        f'<figure class="plot"><svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{said}{esc(summary)}">'
+        f"{''.join(parts)}</svg><figcaption>{said}ms per token, one bar per verify step, as wide as its tokens"
         f' <span class="mean-key">mean {esc(milliseconds(mean))}</span>'
         f"{OFF_KEY if shades else ''}</figcaption></figure>"
     )

@@ -129,6 +129,11 @@ h1{font-size:27px;line-height:1.25;letter-spacing:-.015em;font-weight:680;margin
 .gauge{margin:8px 0 0;font-size:13px;color:var(--muted)}
 .lossy{margin:12px 0 0;font-size:13px;color:var(--muted)}
 .lossy b{color:var(--warning);background:var(--warning-soft);border-radius:6px;padding:1px 8px;margin-right:6px}
+.rehearsal{width:fit-content;margin:0 0 12px;font-size:12.5px;font-weight:600;line-height:1.5;color:var(--warning);
+ background:var(--warning-soft);border:1px solid var(--warning);border-radius:7px;padding:1px 10px}
+.bar .rehearsal{margin:0;white-space:nowrap}
+.remark{margin:0 0 20px;padding:10px 16px;font-weight:600;color:var(--warning);background:var(--warning-soft);
+ border:1px solid var(--warning);border-radius:10px}
 .share-key{display:flex;flex-wrap:wrap;gap:4px 20px;margin:0;padding:0;list-style:none;font-size:13px;color:var(--muted)}
 .share-key .t{cursor:default}
 details{margin-top:14px;border-top:1px solid var(--border);padding-top:12px}

@@ -78,10 +78,9 @@ class NeuronChoice(QWidget):
         if not self.instance:
             return None
         positions = int(self.context.currentData())
-        rehearse = self._base.rehearse if self.instance == self._base.rehearse else ""
-        chosen = replace(
-            self._base, tp_degree=int(self.cores.currentData()), positions=positions, rehearse=rehearse
-        )
+        chosen = replace(self._base, tp_degree=int(self.cores.currentData()), positions=positions)
+        if self.instance != self._base.rehearse:
+            chosen = replace(chosen, rehearse="", rehearse_pair="")
         if positions == self._base.positions:
             return chosen
         return replace(chosen, token_buckets=(), context_buckets=())  # those named were for another length

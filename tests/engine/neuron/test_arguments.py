@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chatapp.bench.suites import SuiteOptions
+from chatapp.cli import main
 from chatapp.commands import neuron_arguments
 from chatapp.commands.neuron_arguments import add_neuron_arguments, neuron_settings, on_neuron_host
+from chatapp.domain.errors import InvalidSetting
 from chatapp.domain.neuron import NeuronSettings
+from chatapp.resources import builtin_pair
 
 
-def parsed(*words: str, rehearsal: bool = True) -> NeuronSettings | None:
+def parsed(*words: str, rehearsal: bool = True, paced: bool = False) -> NeuronSettings | None:
     parser = argparse.ArgumentParser()
-    add_neuron_arguments(parser, rehearsal=rehearsal)
+    add_neuron_arguments(parser, rehearsal=rehearsal, paced=paced)
     return neuron_settings(parser.parse_args(words))
 
 
@@ -48,3 +53,37 @@ def test_what_is_no_number_is_refused(words: tuple[str, ...], capsys: pytest.Cap
     with pytest.raises(SystemExit):
         parsed(*words)
     assert words[0] in capsys.readouterr().err
+
+
+def test_a_rehearsal_of_the_window_is_paced() -> None:
+    assert parsed("--rehearse", "trn1.32xlarge", paced=True) == NeuronSettings(
+        rehearse="trn1.32xlarge", rehearse_pair="llama-2-70b+7b"
+    )
+    chosen = parsed("--rehearse", "inf2.48xlarge", "--rehearse-pair", "llama-3-70b+8b", paced=True)
+    assert chosen == NeuronSettings(rehearse="inf2.48xlarge", rehearse_pair="llama-3-70b+8b")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--rehearse", "trn1.2xlarge"), "No latencies of llama-2-70b+7b were published for trn1.2xlarge"),
+        (("--rehearse", "a100"), "There is no instance type a100 to rehearse. There is: inf2.48xlarge with"),
+        (("--rehearse-pair", "llama-3-70b+8b"), "--rehearse-pair needs --rehearse"),
+    ],
+)
+def test_the_window_refuses_what_cannot_be_rehearsed(
+    words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*words])
+    assert left.value.code == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_benchmark_measures_no_rehearsal(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--rehearse", "trn1.32xlarge"])
+    assert "nothing in it to measure" in capsys.readouterr().err
+    rehearsed = NeuronSettings(rehearse="trn1.32xlarge", rehearse_pair="llama-2-70b+7b")
+    with pytest.raises(InvalidSetting, match="nothing in it to measure"):
+        SuiteOptions(location=replace(builtin_pair(), neuron=rehearsed))

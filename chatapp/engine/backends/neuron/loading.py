@@ -27,6 +27,7 @@ from chatapp.engine.backends.neuron.errors import LIBRARY_FAILURES, Asked, liste
 from chatapp.engine.backends.neuron.fitness import require_fit
 from chatapp.engine.backends.neuron.library import Library, imported_library, open_library
 from chatapp.engine.backends.neuron.recipe import make_recipe
+from chatapp.engine.backends.neuron.rehearsing import emulator_facts, pace, pacing_pair
 from chatapp.engine.backends.neuron.tnx import TnxModel
 from chatapp.engine.backends.neuron.uploading import count_upload
 from chatapp.engine.contracts import CausalModel, DeviceFacts
@@ -62,6 +63,7 @@ class TnxBackend:
         """`may_compile`: what is not prepared is compiled here and now; on the emulator, where that takes no time, it always
         is, unless a folder of artefacts is named: that rehearses preparing too. `tell` hears how far a side's upload is: its
         role, a share and words. Raises `DeviceUnavailable` where library or device are not to be had, and `InvalidSetting`."""
+        pacing_pair(settings)  # before anything is installed
         self.library = _emulator(settings.rehearse) if settings.rehearse else open_library()
         self.settings = resolved(settings)
         self._prepared: dict[str, Path | None] = {}
@@ -77,7 +79,7 @@ class TnxBackend:
     @property
     def facts(self) -> DeviceFacts:
         if self.settings.rehearse:
-            return DeviceFacts("emulated NeuronCores", True, self.library.versions)
+            return emulator_facts(self.settings, self.library.versions)
         cores = find_cores()
         used = self.settings.tp_degree
         words = cores.words if used == cores.count else f"{cores.words}, {used} in use"
@@ -161,6 +163,7 @@ class TnxBackend:
             self._take_device()
             raise
         self._take_device()
+        pace(model, role, self.settings)
         return model
 
     def _take_device(self) -> None:

@@ -25,6 +25,7 @@ from chatapp.engine.backends.neuron.building import DTYPES
 from chatapp.engine.backends.neuron.cores import find_cores
 from chatapp.engine.backends.neuron.errors import LIBRARY_FAILURES, Asked, listening, load_error
 from chatapp.engine.backends.neuron.recipe import Recipe, Role, make_recipe
+from chatapp.engine.backends.neuron.rehearsing import emulator_facts, pace, pacing_pair
 from chatapp.engine.backends.nxdi.arguments import NUMBERS, graphs_of, require_fit, resolved
 from chatapp.engine.backends.nxdi.library import (
     DISTRIBUTION,
@@ -60,6 +61,7 @@ class NxdiBackend:
         """`may_compile`: what is not prepared is compiled here and now, and not kept; on the emulator, where that takes no
         time, it always is. Raises `DeviceUnavailable` where library or device are not to be had, and
         `InvalidSetting`."""
+        pacing_pair(settings)  # before anything is installed
         if settings.rehearse:
             _install_emulator(settings.rehearse)
             self._versions: tuple[tuple[str, str], ...] = (
@@ -80,7 +82,7 @@ class NxdiBackend:
     @property
     def facts(self) -> DeviceFacts:
         if self.settings.rehearse:
-            return DeviceFacts("emulated NeuronCores", True, self._versions)
+            return emulator_facts(self.settings, self._versions)
         cores = find_cores()
         used = self.settings.tp_degree
         words = cores.words if used == cores.count else f"{cores.words}, {used} in use"
@@ -175,10 +177,11 @@ class NxdiBackend:
         application = make_application(checkpoint, self.settings, role)
         if prepared is not None:
             application.load(str(prepared))
-            return application
-        with TemporaryDirectory(prefix="chatapp-nxdi-") as folder:
-            application.compile(folder)
-            application.load(folder)
+        else:
+            with TemporaryDirectory(prefix="chatapp-nxdi-") as folder:
+                application.compile(folder)
+                application.load(folder)
+        pace(application, role, self.settings)
         return application
 
 
