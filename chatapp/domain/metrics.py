@@ -43,6 +43,7 @@ class StepTiming:
     tpot_s: float
     window: int
     speculation: bool
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,15 @@ def step_timings(record: RunRecord, since_step: int = 0) -> list[StepTiming]:
         if step.index > 0 and count:
             duration_s = (step.ended_ns - step.started_ns) / NS_PER_S
             timings.append(
-                StepTiming(step.index, first_token, count, duration_s / count, step.window, step.speculation)
+                StepTiming(
+                    step.index,
+                    first_token,
+                    count,
+                    duration_s / count,
+                    step.window,
+                    step.speculation,
+                    record.simulated,
+                )
             )
         first_token += count
     return timings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from chatapp.domain.events import StepCommitted, WindowChoice
 
@@ -12,6 +13,13 @@ _PROPOSERS = {"model": "draft model", "ngram": "n-gram look-up"}
 def proposer(source: str) -> str:
     """Who proposed a draft. An unknown name is a stranger's drafter and stands as it is; empty where nobody knows."""
     return _PROPOSERS.get(source, source)
+
+
+def replies_words(numbers: Sequence[int]) -> str:
+    """Replies by number: `reply 2`, `replies 1, 2 and 4`."""
+    if len(numbers) == 1:
+        return f"reply {numbers[0]}"
+    return f"replies {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def named_acceptor(name: str, *, lossless: bool) -> str:

@@ -15,7 +15,7 @@ from chatapp.domain.rehearsal import (
     rehearsal_at,
 )
 from chatapp.domain.request import Role, chooses_by_itself
-from chatapp.domain.wording import gauge
+from chatapp.domain.wording import gauge, replies_words
 from chatapp.export.numbers import count
 
 _ENDINGS = {
@@ -126,14 +126,8 @@ def rehearsal(conversation: Conversation) -> str:
     rehearsed = [number for number, record in enumerate(records, 1) if record.simulated]
     if not rehearsed:
         return ""
-    which = "" if len(rehearsed) == len(records) else f", in {_replies(rehearsed)}"
+    which = "" if len(rehearsed) == len(records) else f", in {replies_words(rehearsed)}"
     return f"{REHEARSAL_TITLE}{which}. {NOT_MEASURED}"
-
-
-def _replies(numbers: list[int]) -> str:
-    if len(numbers) == 1:
-        return f"reply {numbers[0]}"
-    return f"replies {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def provenance(metrics: Metrics) -> str:

@@ -20,11 +20,13 @@ from PySide6.QtWidgets import (
 
 from chatapp.domain.events import Environment
 from chatapp.domain.ports import LoadProgress, PairInfo
+from chatapp.domain.rehearsal import rehearsal_at
 from chatapp.ui import numbers
 from chatapp.ui.icons import tinted_icon, tinted_pixmap
 from chatapp.ui.text_hygiene import readable, visible
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, SPACE_4_PX, ThemedWidget, Tokens
 from chatapp.ui.widgets.card import label
+from chatapp.ui.widgets.rehearsal_badge import RehearsalBadge
 
 PROGRESS_STEPS = 1000
 PROGRESS_WIDTH_PX = 180
@@ -33,6 +35,8 @@ NO_PAIR = "No pair loaded"
 NAME_CHARS = 36
 DEVICE_CHARS = 20
 NARROW_LEAVES_OUT = ("threads", "context", "display")
+REHEARSAL_LEAVES_OUT = ("device", "dtype")
+"""In a narrow window these give way to the badge of a rehearsal, which gives way to nothing."""
 DISPLAY_CHIP = "remote display"
 DTYPE_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -56,6 +60,8 @@ class HeaderBar(QFrame, ThemedWidget):
         logo.setPixmap(tinted_pixmap("chatapp", "#ffffff", LOGO_PX))
         row.addWidget(logo)
         row.addLayout(self._make_names())
+        self.rehearsal = RehearsalBadge()
+        row.addWidget(self.rehearsal, 0, Qt.AlignmentFlag.AlignVCenter)
         self._chips: dict[str, QLabel] = {
             name: label("", "chip") for name in ("device", "dtype", "threads", "context", "display")
         }
@@ -140,8 +146,6 @@ class HeaderBar(QFrame, ThemedWidget):
         target, draft = environment.target, environment.draft
         words = [f"target {numbers.parameter_count(target.parameters)}"]
         words.append(f"draft {numbers.parameter_count(draft.parameters)}" if draft else "no draft")
-        if environment.simulated:
-            words.append("simulated")
         self._detail.setText(" · ".join(words))
         self._detail.setToolTip("\n".join(model_lines(environment)))
         self._detail.setAccessibleDescription("; ".join(model_lines(environment)))
@@ -149,7 +153,7 @@ class HeaderBar(QFrame, ThemedWidget):
         threads = f"{environment.threads} thread" + ("" if environment.threads == 1 else "s")
         values = {
             "device": (
-                _shown_name(environment.device, DEVICE_CHARS),
+                _short_device(environment),
                 f"Backend {environment.backend} on {environment.device}",
             ),
             "dtype": (DTYPE_SHORT.get(target.dtype, target.dtype), f"Numbers of the target: {target.dtype}"),
@@ -159,7 +163,7 @@ class HeaderBar(QFrame, ThemedWidget):
         for name, (text, tip) in values.items():
             self._chips[name].setText(text)
             self._chips[name].setToolTip(tip)
-            self._chips[name].setVisible(not (self._narrow and name in NARROW_LEAVES_OUT))
+        self._choose_chips()
 
     def show_display(self, why: str) -> None:
         """That the window spares a remote desktop, and why; empty: it does not."""
@@ -167,7 +171,7 @@ class HeaderBar(QFrame, ThemedWidget):
         chip.setText(DISPLAY_CHIP if why else "")
         chip.setToolTip(why)
         chip.setAccessibleDescription(why)
-        chip.setVisible(bool(why) and not self._narrow)
+        self._choose_chips()
 
     def show_state(self, text: str) -> None:
         """A word or two, and no bar."""
@@ -177,9 +181,18 @@ class HeaderBar(QFrame, ThemedWidget):
     def set_narrow(self, narrow: bool) -> None:
         """In a narrow window the less important chips give way."""
         self._narrow = narrow
-        for name in NARROW_LEAVES_OUT:
-            chip = self._chips[name]
-            chip.setVisible(bool(chip.text()) and not narrow)
+        self._choose_chips()
+
+    def show_rehearsal(self, tip: str) -> None:
+        """That the pair or replies on screen are a rehearsal's, and which latencies stand behind it; empty: they are not."""
+        self.rehearsal.tell(tip)
+        self._choose_chips()
+
+    def _choose_chips(self) -> None:
+        rehearsed = REHEARSAL_LEAVES_OUT if not self.rehearsal.isHidden() else ()
+        left_out = (*NARROW_LEAVES_OUT, *rehearsed) if self._narrow else ()
+        for name, chip in self._chips.items():
+            chip.setVisible(bool(chip.text()) and name not in left_out)
 
     def set_tokens(self, tokens: Tokens) -> None:
         super().set_tokens(tokens)
@@ -200,6 +213,12 @@ def model_lines(environment: Environment) -> list[str]:
     if environment.bandwidth > 0:
         lines.append(f"memory bandwidth: {environment.bandwidth / 1e9:.1f} GB/s, measured at start-up")
     return lines
+
+
+def _short_device(environment: Environment) -> str:
+    """Of a rehearsal, which the badge beside it tells, the instance type alone."""
+    pair = rehearsal_at(environment.device) if environment.simulated else None
+    return f"as {pair.instance}" if pair is not None else _shown_name(environment.device, DEVICE_CHARS)
 
 
 def _shown_name(name: str, limit: int = NAME_CHARS) -> str:

@@ -16,7 +16,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from chatapp.domain.record import Conversation
+from chatapp.domain.ports import PairInfo
+from chatapp.domain.record import Conversation, RunRecord
+from chatapp.domain.rehearsal import REHEARSAL_TITLE
 from chatapp.ui.actions import WindowActions
 from chatapp.ui.composer import Composer
 from chatapp.ui.display_manager import DisplayManager
@@ -33,6 +35,7 @@ from chatapp.ui.transcript.style import COLUMN_PX
 from chatapp.ui.welcome import Welcome
 from chatapp.ui.widgets.banner import Banner
 from chatapp.ui.widgets.preparation_card import PreparationCard
+from chatapp.ui.widgets.rehearsal_badge import pair_tip, rehearsed_replies, replies_tip
 
 START_SIZE = QSize(1280, 800)
 NARROW_PX = 1080
@@ -56,6 +59,10 @@ class MainWindow(QMainWindow):
         self._low = False
         self._one_column = False
         self._panel_beside = True
+        self._title = ""
+        self._pair_rehearsal = ""
+        self._records: list[RunRecord] = []
+        self._told_of: tuple[int, ...] = ()
         self.setWindowTitle("chatapp")
         self.setWindowIcon(app_icon())
         self.sampling = SamplingModel(self)
@@ -212,7 +219,30 @@ class MainWindow(QMainWindow):
         records = [turn.record for turn in conversation.turns]
         self.panel.speed.set_records(records)
         self.panel.plot.set_records(records)
-        self.setWindowTitle(f"{conversation.title} — chatapp" if conversation.turns else "chatapp")
+        self._title = conversation.title if conversation.turns else ""
+        self._records = records
+        self._tell_provenance()
+
+    def show_pair(self, info: PairInfo) -> None:
+        """Another pair is loaded."""
+        self.header.show_pair(info)
+        self.panel.show_pair(info)
+        self._pair_rehearsal = pair_tip(info.environment)
+        self._tell_provenance()
+
+    def show_provenance(self) -> None:
+        """A record took events: with its first it says whether its times are a rehearsal's."""
+        if rehearsed_replies(self._records) != self._told_of:
+            self._tell_provenance()
+
+    def _tell_provenance(self) -> None:
+        """The badges, and the title that a task bar shows, as long as the pair or anything on screen is a rehearsal's."""
+        self._told_of = rehearsed_replies(self._records)
+        tip = replies_tip(self._records) or self._pair_rehearsal
+        self.header.show_rehearsal(tip)
+        self.panel.show_provenance(self._records)
+        parts = (self._title, REHEARSAL_TITLE if tip else "", "chatapp")
+        self.setWindowTitle(" — ".join(part for part in parts if part))
 
     def bring_to_front(self) -> None:
         """A second start asks for this."""

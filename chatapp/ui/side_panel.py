@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
@@ -16,6 +18,8 @@ from PySide6.QtWidgets import (
 
 from chatapp.domain.device import DevicePort
 from chatapp.domain.ports import PairInfo
+from chatapp.domain.record import RunRecord
+from chatapp.domain.wording import replies_words
 from chatapp.ui.panels.device_card import DeviceCard
 from chatapp.ui.panels.sampling.card import SamplingCard
 from chatapp.ui.panels.sampling.model import SamplingModel
@@ -24,6 +28,7 @@ from chatapp.ui.panels.token_card import TokenCard
 from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, TypeScale
 from chatapp.ui.tpot_plot import TpotPlot
 from chatapp.ui.widgets.card import Card, label, scrolling
+from chatapp.ui.widgets.rehearsal_badge import RehearsalBadge, rehearsed_replies, replies_tip
 
 PANEL_WIDTH_PX = 348
 PLOT_HEIGHT_PX = 128
@@ -43,7 +48,11 @@ class SidePanel(QWidget):
         self.plot.setMinimumHeight(PLOT_HEIGHT_PX)
         self.plot_card = Card("TPOT per verify step", titled=False)
         self.plot_card.body.setSpacing(SPACE_1_PX)
-        self.plot_card.body.addWidget(label("TPOT per verify step", "caption"))
+        self.plot_rehearsal = RehearsalBadge()
+        caption = QHBoxLayout()
+        caption.addWidget(label("TPOT per verify step", "caption"), 1)
+        caption.addWidget(self.plot_rehearsal)
+        self.plot_card.body.addLayout(caption)
         self.plot_card.body.addWidget(self.plot, 1)
         self.sampling = SamplingCard(model, scale)
         self.device = DeviceCard(scale)
@@ -89,6 +98,13 @@ class SidePanel(QWidget):
         """Whom the Device card asks from now on."""
         self.device.set_port(port)
         self._offer_device()
+
+    def show_provenance(self, records: Sequence[RunRecord]) -> None:
+        """Whether replies in the plot were rehearsed, and which."""
+        rehearsed = rehearsed_replies(records)
+        all_of_them = len(rehearsed) == len(records)
+        text = "simulated" if all_of_them or not rehearsed else f"simulated: {replies_words(rehearsed)}"
+        self.plot_rehearsal.tell(replies_tip(records), text)
 
     def show_pair(self, info: PairInfo) -> None:
         self.sampling.show_pair(info)

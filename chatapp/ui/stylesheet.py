@@ -56,6 +56,8 @@ QLabel[role="chip"] {{ background: {t.sunken}; color: {t.muted}; border: 1px sol
   border-radius: {RADIUS_SMALL_PX}px; padding: 2px {SPACE_2_PX}px; font-size: {s.caption}px; }}
 QLabel[role="warning-chip"] {{ background: {t.warning_soft}; color: {t.warning}; border: 1px solid {t.warning};
   border-radius: {RADIUS_SMALL_PX}px; padding: 0 {SPACE_2_PX}px; font-size: {s.caption}px; font-weight: 600; }}
+QLabel[role="rehearsal"] {{ background: {t.warning_soft}; color: {t.warning}; border: 1px solid {t.warning};
+  border-radius: {RADIUS_SMALL_PX}px; padding: 2px {SPACE_2_PX}px; font-size: {s.caption}px; font-weight: 600; }}
 QLabel[role="token"] {{ background: {t.sunken}; border: 1px solid {t.border}; border-radius: {RADIUS_SMALL_PX}px;
   padding: 3px {SPACE_2_PX}px; }}
 """

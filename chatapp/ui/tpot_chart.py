@@ -24,6 +24,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QFrame, QStyleOptionGraphicsItem, QWidget
 
 from chatapp.domain.palette import KIND_STYLES
+from chatapp.domain.rehearsal import REHEARSAL
 from chatapp.domain.tokens import TokenKind
 from chatapp.ui.theme import Tokens, mixed
 from chatapp.ui.tpot_bars import Bar, PlotSeries, Reply
@@ -410,4 +411,5 @@ def describe_bar(bar: Bar) -> list[str]:
         f"step {timing.index}, {mode}",
         f"{count}, {bar.tpot_ms:.1f} ms each",
         f"step took {whole_ms:.1f} ms",
+        *([REHEARSAL] if timing.simulated else []),
     ]

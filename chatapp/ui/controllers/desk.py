@@ -32,6 +32,7 @@ from chatapp.ui.theme import themed_children
 from chatapp.ui.widgets.banner import Severity
 
 THREADS_CHANGED = "threads"
+DEVICE_REMARK = "device"
 NO_DRAFT = "This pair has no draft model: every token comes from the target."
 STATE_WORDS = {
     ChatState.IDLE: "Ready",
@@ -94,6 +95,7 @@ class Desk(QObject):
         chat.conversation_replaced.connect(self._window.show_conversation)
         chat.turn_begun.connect(self._show_turn)
         chat.record_changed.connect(self._window.transcript.record_changed)
+        chat.record_changed.connect(self._window.show_provenance)
         chat.record_changed.connect(panel.speed.record_changed)
         chat.record_changed.connect(panel.plot.record_changed)
         chat.record_changed.connect(self._show_prefill)
@@ -227,6 +229,8 @@ class Desk(QObject):
         self._window.composer.show_used_window(recent_windows(self._chat.records[-1]))
 
     def _show_notice(self, code: str, text: str) -> None:
+        if code == DEVICE_REMARK:
+            return  # below its reply it says enough
         severity = Severity.INFO if code == THREADS_CHANGED else Severity.WARNING
         self._window.banner.show_message(severity, text)
 
@@ -280,7 +284,7 @@ class Desk(QObject):
 
     def _show_pair(self, info: PairInfo) -> None:
         composer, capabilities = self._window.composer, info.capabilities
-        self._window.header.show_pair(info)
+        self._window.show_pair(info)
         composer.window_slider.set_stops(capabilities.windows)
         composer.window_slider.set_compiled(capabilities.compiled_windows)
         composer.set_can_speculate(capabilities.can_speculate, NO_DRAFT)
@@ -290,7 +294,6 @@ class Desk(QObject):
             self._window.actions_.window_down,
         ):
             action.setEnabled(capabilities.can_speculate)
-        self._window.panel.show_pair(info)
         policy = next(
             (part for part in capabilities.policies if part[0] == self._window.sampling.auto_policy), None
         )

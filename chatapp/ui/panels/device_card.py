@@ -14,6 +14,7 @@ from chatapp.domain.device import CoreHolder, DevicePort, DeviceReading
 from chatapp.domain.errors import InvalidSetting
 from chatapp.domain.neuron_hosts import neuron_host
 from chatapp.domain.ports import PairInfo
+from chatapp.domain.rehearsal import RehearsedPair, rehearsal_at
 from chatapp.ui import numbers
 from chatapp.ui.display_mode import DisplayedWidget, DisplayMode
 from chatapp.ui.panels.hero import Hero
@@ -33,6 +34,7 @@ SIMULATED_NOTE = (
     "No NeuronCore is behind this pair: an emulator computes on the processor. Memory, load and holders of the cores do not "
     "exist and are not shown, and no speed here is a device's."
 )
+PACED_NOTE = "Launches last as long as was published by others, or longer where this computer is slower."
 ROWS = (
     ("Fullest core", "The core with the most device memory in use"),
     ("Launches / s", "Graphs run per second on the busiest core, by the driver's counter"),
@@ -119,7 +121,7 @@ class DeviceCard(Card, DisplayedWidget):
         self._simulated = self._on_cores and (info.environment.simulated or not present)
         rehearsed = neuron.rehearse if neuron is not None else ""
         if self._simulated:
-            self._show_simulated(rehearsed)
+            self._show_simulated(rehearsed, rehearsal_at(info.environment.device))
         else:
             self._shown = None
             self._refresh()
@@ -176,8 +178,9 @@ class DeviceCard(Card, DisplayedWidget):
         self._detail.setText(words)
         self._measured.hide()
 
-    def _show_simulated(self, instance: str) -> None:
-        self._say(SIMULATED_NOTE)
+    def _show_simulated(self, instance: str, pair: RehearsedPair | None) -> None:
+        paced = [PACED_NOTE, *(f"{name}: {value}." for name, value in pair.facts)] if pair is not None else []
+        self._say("\n\n".join([SIMULATED_NOTE, *paced]))
         self.title.setText(instance or "Emulator")
         self._set_chip(SIMULATED, "warning-chip")
         try:

@@ -11,8 +11,16 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 
-from chatapp.domain.metrics import Metrics, combined_metrics, current_tpot_s, run_metrics, run_traffic
+from chatapp.domain.metrics import (
+    Metrics,
+    Provenance,
+    combined_metrics,
+    current_tpot_s,
+    run_metrics,
+    run_traffic,
+)
 from chatapp.domain.record import RunRecord
+from chatapp.domain.rehearsal import REHEARSAL, REHEARSAL_TITLE
 from chatapp.domain.tokens import TokenKind
 from chatapp.domain.wording import share_of_bandwidth
 from chatapp.ui import numbers
@@ -20,6 +28,7 @@ from chatapp.ui.display_mode import DisplayedWidget
 from chatapp.ui.panels.hero import Hero
 from chatapp.ui.theme import SPACE_2_PX, SPACE_3_PX, TypeScale, number_font
 from chatapp.ui.widgets.card import Card, label
+from chatapp.ui.widgets.rehearsal_badge import RehearsalBadge, replies_tip
 from chatapp.ui.widgets.share_bar import Share, ShareBar
 from chatapp.ui.widgets.traffic_gauge import Reading, TrafficGauge
 
@@ -65,6 +74,8 @@ class SpeedCard(Card, DisplayedWidget):
         self._finished: dict[int, Metrics] = {}
         self._cells: dict[str, tuple[QLabel, QLabel]] = {}
         self.body.setSpacing(SPACE_2_PX - 2)
+        self.rehearsal = RehearsalBadge()
+        self.body.addWidget(self.rehearsal)
         heroes = QHBoxLayout()
         heroes.setSpacing(SPACE_3_PX)
         self.tpot_now = Hero("TPOT now", "Time per output token over the last verify steps", scale)
@@ -130,10 +141,19 @@ class SpeedCard(Card, DisplayedWidget):
             self._finished[place] = metrics
         return metrics
 
+    def _show_provenance(self, session: Provenance) -> None:
+        """A session of rehearsed and of measured replies has no times, and says why."""
+        mixed = session is Provenance.MIXED
+        simulated = mixed or session is Provenance.SIMULATED
+        last = bool(self._records) and self._records[-1].simulated
+        text = REHEARSAL_TITLE if last or not mixed else f"Session: partly {REHEARSAL}"
+        self.rehearsal.tell(replies_tip(self._records) if simulated else "", text)
+
     def _refresh(self) -> None:
         parts = [self._metrics_of(place, record) for place, record in enumerate(self._records)]
         reply = parts[-1] if parts else Metrics()
         session = combined_metrics(parts)
+        self._show_provenance(session.provenance)
         now_s = current_tpot_s(self._records[-1]) if self._records else None
         self.tpot_now.set_text(numbers.milliseconds(now_s))
         self.speed_now.set_text(numbers.rate(1 / now_s if now_s else None))

@@ -8,6 +8,7 @@ from chatapp.domain.events import EndReason, StepCommitted
 from chatapp.domain.metrics import run_metrics
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView
+from chatapp.domain.rehearsal import REHEARSAL
 from chatapp.domain.request import chooses_by_itself
 from chatapp.domain.tokens import DraftedToken
 from chatapp.domain.wording import estimates, proposer, step_acceptor
@@ -45,7 +46,8 @@ def progress_label(record: RunRecord) -> str:
 def reply_summary(record: RunRecord) -> list[str]:
     """The numbers below a finished reply, the most telling first; numbers that do not exist are left out."""
     metrics = run_metrics(record)
-    parts = [f"{metrics.tokens:,} token" + ("" if metrics.tokens == 1 else "s")]
+    parts = [REHEARSAL] if record.simulated else []
+    parts.append(f"{metrics.tokens:,} token" + ("" if metrics.tokens == 1 else "s"))
     if metrics.tpot_s is not None:
         parts.append(f"TPOT {metrics.tpot_s * 1e3:.1f} ms")
     if metrics.ttft_s is not None:
