@@ -149,10 +149,12 @@ def test_the_command_streams_in_both_modes_and_ends_in_a_json_line(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     local, remote = result["local"], result["remote"]
+    # How many frames fit into half a second is for a busy machine to say; that they were counted is not.
+    assert local["repainted_px_per_s"] > local["changed_px_per_s"] > 0
     for rates in (local, remote):
-        assert rates["repainted_px_per_s"] > rates["changed_px_per_s"] > 0
+        assert rates["tokens_per_s"] > 0
         assert rates["repainted_bytes_per_s"] == 4 * rates["repainted_px_per_s"]
-    assert remote["frames_per_s"] < local["frames_per_s"]
+        assert rates["changed_bytes_per_s"] == 4 * rates["changed_px_per_s"]
     assert [bar["bar"] for bar in result["bars"]] == [0.25, 0.25]
-    ratio = remote["repainted_px_per_s"] / local["repainted_px_per_s"]
-    assert result["bars"][0]["value"] == pytest.approx(ratio)
+    for name, bar in zip(("repainted", "changed"), result["bars"], strict=True):
+        assert bar["value"] == pytest.approx(remote[f"{name}_px_per_s"] / local[f"{name}_px_per_s"])
