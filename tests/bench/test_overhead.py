@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from chatapp.bench import overhead
-from chatapp.bench.overhead import MODES, RULES, Overhead, correlated_tables, overhead_suite
+from chatapp.bench.overhead import MODES, RULES, Overhead, overhead_suite
+from chatapp.bench.prepared_run import correlated_tables
 from chatapp.bench.suites import SuiteOptions
 from chatapp.engine.backends.prepared import PreparedModel
 
