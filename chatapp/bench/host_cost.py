@@ -19,6 +19,7 @@ import numpy as np
 from chatapp.bench.prepared_run import collector_off, correlated_tables, prepared_run
 from chatapp.bench.suites import Bar, SuiteOptions, show_bars
 from chatapp.bench.timing import quantile
+from chatapp.domain.errors import GenerationFailed
 from chatapp.domain.events import RunEvent, StepCommitted
 from chatapp.domain.metrics import run_metrics
 from chatapp.domain.neuron_hosts import PublishedLatency, published_latency
@@ -169,11 +170,16 @@ def host_cost(
                 continue
             whole_ns = CLOCK.now_ns() - begin_ns
             spent = [after - earlier for after, earlier in zip(spent_ns(), before, strict=True)]
-            if event.index > WARM_UP:
+            if event.index > WARM_UP and event.window == WINDOW:
                 found.append(_step(event, whole_ns, *spent))
             if len(found) == steps:
                 break
             begin_ns, before = CLOCK.now_ns(), spent_ns()
+    if len(found) < steps:
+        raise GenerationFailed(
+            f"The run ended after {len(found)} whole windows of {steps}.",
+            remedy="Its notices say why: " + " ".join(notice.message for notice in reader.record.notices),
+        )
     return found, run_metrics(reader.record).tested_acceptance or 0.0
 
 

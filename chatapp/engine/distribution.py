@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from chatapp.engine.long_rows import mass
+
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ids: TypeAlias = npt.NDArray[np.int64]
 
@@ -85,7 +87,10 @@ class GreedyRow(Row):
     def _prob(self, token: int) -> float:
         if self._log_total is None:
             top = self.scores[self.best]
-            self._log_total = float(top) + math.log(total(np.exp(self.scores - top)))
+            found = mass(self.scores, top)
+            self._log_total = float(top) + math.log(
+                total(np.exp(self.scores - top)) if found is None else found
+            )
         return math.exp(float(self.scores[token]) - self._log_total)
 
     @property
@@ -116,9 +121,9 @@ def total(weights: Floats) -> float:
     return float(block_sums(weights).sum())
 
 
-def normalised(weights: Floats) -> Floats:
-    """`weights` themselves, divided in place by their sum."""
-    weights /= weights.dtype.type(total(weights))
+def normalised(weights: Floats, known: float | None = None) -> Floats:
+    """`weights` themselves, divided in place by their sum, which may be `known`."""
+    weights /= weights.dtype.type(total(weights) if known is None else known)
     return weights
 
 

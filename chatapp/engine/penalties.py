@@ -85,6 +85,8 @@ class Penalties:
         if self._repetition != 1.0:
             penalty = values.dtype.type(self._repetition)
             values = np.where(values < 0, values * penalty, values / penalty)
+        if not self._presence and not self._frequency:
+            return values
         change = self._presence * (times > 0) + self._frequency * times
         result: Floats = values - change.astype(values.dtype)
         return result

@@ -15,6 +15,7 @@ import torch
 
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine.distribution import Floats, GreedyRow, Ids, Row, normalised, total
+from chatapp.engine.long_rows import weighed
 from chatapp.engine.penalties import Penalties
 
 SMALLEST_TEMPERATURE = 1e-30
@@ -57,22 +58,25 @@ class Processor:
         ids: Ids | None = None
         if 0 < self._settings.top_k < len(scores):
             ids = largest(scores, self._settings.top_k)
-            weights = self._weights(scores[ids], scores[best])
+            weights, mass = self._weights(scores[ids], scores[best])
         else:
-            weights = self._weights(scores, scores[best])
-        kept = nucleus(weights, self._settings.top_p, self._settings.min_p)
+            weights, mass = self._weights(scores, scores[best])
+        kept = nucleus(weights, self._settings.top_p, self._settings.min_p, mass)
         if kept is not None:
-            weights = weights[kept]
+            weights, mass = weights[kept], None
             ids = kept if ids is None else ids[kept]
-        return Row(best, normalised(weights), ids, len(scores))
+        return Row(best, normalised(weights, mass), ids, len(scores))
 
-    def _weights(self, scores: Floats, top: np.floating[Any]) -> Floats:
-        """Exponentials of scaled logits, the largest 1. It is taken off before the division: a tiny temperature cannot
-        overflow."""
+    def _weights(self, scores: Floats, top: np.floating[Any]) -> tuple[Floats, float | None]:
+        """Exponentials of scaled logits, the largest 1, and their sum where it is known. The largest is taken off before the
+        division: a tiny temperature cannot overflow."""
+        found = weighed(scores, top, self._temperature)
+        if found is not None:
+            return found
         result: Floats = scores - top
         if self._temperature != 1.0:
             result /= result.dtype.type(self._temperature)
-        return np.exp(result, out=result)
+        return np.exp(result, out=result), None
 
 
 def largest(scores: Floats, count: int) -> Ids:
@@ -93,17 +97,18 @@ def _nth_largest(values: Floats, n: int) -> np.floating[Any]:
     return result
 
 
-def nucleus(weights: Floats, top_p: float, min_p: float) -> Ids | None:
-    """The places that top-p and min-p keep, ascending; None where they keep all. The largest weight is 1."""
-    kept = smallest_set(weights, top_p) if top_p < 1.0 else None
+def nucleus(weights: Floats, top_p: float, min_p: float, mass: float | None = None) -> Ids | None:
+    """The places that top-p and min-p keep, ascending; None where they keep all. The largest weight is 1; `mass` is the sum
+    where it is known."""
+    kept = smallest_set(weights, top_p, mass) if top_p < 1.0 else None
     if min_p > 0.0:
         kept = np.flatnonzero(weights >= min_p) if kept is None else kept[weights[kept] >= min_p]
     return kept
 
 
-def smallest_set(weights: Floats, top_p: float) -> Ids:
+def smallest_set(weights: Floats, top_p: float, mass: float | None = None) -> Ids:
     """The fewest places, largest first and lower ones first at a tie, whose mass reaches `top_p` of the whole, ascending."""
-    enough = top_p * total(weights)
+    enough = top_p * (total(weights) if mass is None else mass)
     places, chosen = _candidates(weights, enough)
     border, count = _border(chosen, enough)
     kept = (chosen >= border).nonzero()[0]
@@ -115,12 +120,15 @@ def smallest_set(weights: Floats, top_p: float) -> Ids:
 
 def _candidates(weights: Floats, enough: float) -> tuple[Ids | None, Floats]:
     """Places that hold the smallest set of mass `enough`, and their weights: those above a cut where they suffice, else all."""
-    if len(weights) > SHORT:
+    if len(weights) > SHORT and CUTS:
+        # The lowest cut alone looks at every id; what is above the others is among those few.
+        some = (weights >= CUTS[-1]).nonzero()[0]
+        theirs = weights[some]
         for cut in CUTS:
-            places = (weights >= cut).nonzero()[0]
-            chosen = weights[places]
+            above = (theirs >= cut).nonzero()[0]
+            chosen = theirs[above]
             if total(chosen) >= enough:
-                return places, chosen
+                return some[above], chosen
     return None, weights
 
 

@@ -26,6 +26,7 @@ from chatapp.domain.errors import (
 from chatapp.domain.events import Environment, RunEvent, RunStarted
 from chatapp.domain.ports import EngineCapabilities, LoadProgress, PairInfo, PairLocation
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest, SamplingSettings
+from chatapp.engine import long_rows
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.loading import default_device
 from chatapp.engine.bandwidth import measure_bandwidth
@@ -310,6 +311,7 @@ def assemble(
         simulated=facts.simulated,
         bandwidth=bandwidth,
     )
+    long_rows.prepare(vocabulary)
     target_sequence = CachedSequence(target, vocabulary)
     draft_sequence = CachedSequence(draft, vocabulary) if draft is not None else None
     registry = (registry or Registry()).with_drafters_tried(

@@ -20,6 +20,7 @@ import torch
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.neuron.errors import LIBRARY_FAILURES, run_error
 from chatapp.engine.backends.neuron.launches import Graphs, Launch, next_chunk, plan, worth_keeping
+from chatapp.engine.long_rows import turned
 
 PADDING = 0
 """The id that fills a window behind the real ones. Any would do: its rows are dropped and its KV is never read."""
@@ -85,10 +86,11 @@ class TnxModel:
             for launch in plan(start, len(ids), rows, self.graphs):
                 given = self._run(launch)
                 # A copy: what the library returns is a view of the whole window, vocabulary first, and not to be written to.
-                # By numpy: torch takes forty times as long for one row that is laid out like that, and twice for eight.
-                np.copyto(
-                    logits[done : done + launch.keep], given[given.shape[0] - launch.keep :].float().numpy()
-                )
+                # Not by torch, which takes forty times as long for one row that is laid out like that, and twice for eight.
+                rows_given = given[given.shape[0] - launch.keep :].float().numpy()
+                place = logits[done : done + launch.keep]
+                if not turned(rows_given, place):
+                    np.copyto(place, rows_given)
                 done += launch.keep
         return torch.from_numpy(logits)
 

@@ -16,6 +16,7 @@ from chatapp.engine.backends.decoder.kernels.draft import LAYER_ADDRESSES, draft
 from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
 from chatapp.engine.backends.decoder.kernels.panels import STRIP
 from chatapp.engine.backends.decoder.kernels.rows import add_and_normalise, gated
+from chatapp.engine.backends.decoder.kernels.vocabulary import massed, turned, weighed
 
 __all__ = [
     "CHUNK",
@@ -26,7 +27,10 @@ __all__ = [
     "attending",
     "drafting",
     "gating",
+    "massing",
     "normalising",
+    "turning",
+    "weighing",
 ]
 
 Kernel = Callable[..., None]
@@ -110,3 +114,43 @@ def drafting(kind: str) -> Kernel:
         )  # fmt: skip
 
     return draft
+
+
+@lru_cache(maxsize=1)
+def weighing() -> Callable[[int, int, int, float, float], float]:
+    """`(scores, out, size, top, temperature)`: out = e^((scores − top) / temperature), 0 where that is below float32's range;
+    gives the sum. float32 both."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def weigh(scores: int, out: int, size: int, top: float, temperature: float) -> float:
+        _ = stamp
+        return weighed(scores, out, size, top, temperature)
+
+    return weigh
+
+
+@lru_cache(maxsize=1)
+def massing() -> Callable[[int, int, float], float]:
+    """`(scores, size, top)`: Σ e^(scores − top), scores float32."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def mass(scores: int, size: int, top: float) -> float:
+        _ = stamp
+        return massed(scores, size, top)
+
+    return mass
+
+
+@lru_cache(maxsize=1)
+def turning() -> Callable[[int, int, int, int], None]:
+    """`(source, out, rows, columns)`: out `[rows, columns]` is source `[columns, rows]` turned round, float32 both."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def turn(source: int, out: int, rows: int, columns: int) -> None:
+        _ = stamp
+        turned(source, out, rows, columns)
+
+    return turn
