@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chatapp.domain.events import Environment
 from chatapp.domain.metrics import Metrics, combined_metrics, run_metrics
 from chatapp.domain.palette import KIND_STYLES, Theme, Underline
 from chatapp.domain.record import Conversation, RunRecord
@@ -177,10 +178,14 @@ def _fact_lines(record: RunRecord) -> list[str]:
     return [*lines, f"Memory traffic {limit}"] if limit else lines
 
 
-def _condition_lines(conversation: Conversation) -> list[str]:
-    for turn in conversation.turns:
-        if turn.record.started is not None:
-            return [
-                f"{name}: {_one_line(value)}" for name, value in conditions(turn.record.started.environment)
-            ]
-    return []
+def _condition_lines(conversation: Conversation) -> Iterator[str]:
+    """Where the replies ran, each place once: those of a rehearsal ran elsewhere than measured ones."""
+    shown: list[Environment] = []
+    for number, turn in enumerate(conversation.turns, 1):
+        started = turn.record.started
+        if started is None or started.environment in shown:
+            continue
+        if shown:
+            yield f"From reply {number} on:"
+        shown.append(started.environment)
+        yield from (f"{name}: {_one_line(value)}" for name, value in conditions(started.environment))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,13 @@ from PySide6.QtCore import QRect
 from PySide6.QtWidgets import QLabel
 
 from chatapp.domain.events import RunEvent, RunStarted
+from chatapp.domain.metrics import run_metrics
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
 from chatapp.domain.rehearsal import REHEARSAL, REHEARSAL_TITLE, rehearsed_pair
 from chatapp.domain.request import GenerationRequest
 from chatapp.export.json_format import JsonExporter
+from chatapp.store.sqlite_store import SqliteStore
 from chatapp.ui.theme import ThemeChoice
 from chatapp.ui.tpot_chart import describe_bar
 from chatapp.ui.transcript.wording import reply_summary
@@ -23,6 +27,7 @@ from tests.helpers.records import RunScript, conversation
 from tests.helpers.scripted_engine import BUILTIN, ScriptedEngine, ScriptedRun
 from tests.ui.stage import Stage
 
+ROOT = Path(__file__).resolve().parents[2]
 PAIR = rehearsed_pair("trn1.32xlarge")
 SETTINGS = NeuronSettings(rehearse="trn1.32xlarge", rehearse_pair="llama-2-70b+7b")
 SIZES = [(1280, 800), (1080, 700), (900, 640), (640, 600)]
@@ -177,3 +182,26 @@ def test_the_device_page_tells_what_stands_behind_it(stage: Stage) -> None:
     text = stage.window.panel.device.text
     for words in ("trn1.32xlarge", "simulated device", "20.6 ms", "AWS Machine Learning Blog", "assumed"):
         assert words in text
+
+
+def test_the_command_line_rehearses_without_preparing_anything(tmp_path: Path) -> None:
+    """The real window in a process of its own, with the built-in pair: the picture, and what the store kept."""
+    picture, data = tmp_path / "window.png", tmp_path / "data"
+    command = [sys.executable, "-m", "chatapp", "--data-dir", str(data), "--rehearse", "trn1.32xlarge"]
+    command += ["--prompt", "What is 2 + 3?", "--size", "1280x800", "--screenshot", str(picture)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert picture.stat().st_size > 10_000
+    store = SqliteStore(data / "conversations.sqlite", lambda _: None)
+    kept = store.latest()
+    store.close()
+    assert kept is not None
+    [turn] = kept.turns
+    assert turn.record.started is not None
+    assert turn.record.started.environment.device == PAIR.device
+    assert turn.record.simulated
+    tpot_s = run_metrics(turn.record).tpot_s
+    assert tpot_s is not None
+    # A window of 5 takes four drafts and a pass of eight rows, and gives five tokens at the most.
+    assert tpot_s * 1e3 > (4 * PAIR.draft.token_ms + PAIR.target.window_ms(8)) / 5 - 1
+    assert not (data / "neuron").exists()

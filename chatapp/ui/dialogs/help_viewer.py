@@ -35,6 +35,7 @@ PAGES = (
     "remote-display",
     "own-parts",
     "preparing",
+    "rehearsal",
     "neuron-contract",
 )
 LIST_WIDTH_PX = 200

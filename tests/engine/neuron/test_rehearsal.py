@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from chatapp import __version__
 from chatapp.domain.errors import DeviceUnavailable
 from chatapp.domain.events import Notice
 from chatapp.domain.metrics import run_metrics
@@ -103,7 +104,7 @@ def test_the_record_says_what_it_is(clock: StandingClock) -> None:
     environment = record.started.environment
     assert environment.simulated
     assert environment.device == "rehearsal: simulated trn1.32xlarge, paced as Llama-2-70B + Llama-2-7B"
-    assert ("transformers-neuronx", "emulated by chatapp 0.1.0") in environment.versions
+    assert ("transformers-neuronx", f"emulated by chatapp {__version__}") in environment.versions
     assert record.notices == []
 
 
