@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import runpy
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
+import numba
 import pytest
 import torch
 
@@ -19,21 +24,26 @@ from chatapp.engine.backends.decoder.linears import packed
 from chatapp.engine.backends.decoder.rotary import RotaryPositions
 from chatapp.engine.backends.decoder.shape import DecoderShape
 from chatapp.engine.backends.decoder.weights import expected_shapes
+from chatapp.engine.backends.small import SmallDraft
 from chatapp.engine.session import Engine
 from chatapp.resources import builtin_pair
 
 SHAPE = DecoderShape(50, 32, 2, 4, 2, 8, 48, 400, 1e-5, RotaryPositions())
+INFO = ModelInfo("random", "llama", 0, "", "")
 NUMBERS = [torch.float32, torch.bfloat16]
 INF, NAN = float("inf"), float("nan")
 
 
 def build(dtype: torch.dtype = torch.float32) -> FusedDecoder:
+    return FusedDecoder(SHAPE, random_weights(dtype), packed, dtype, INFO)
+
+
+def random_weights(dtype: torch.dtype) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
-    weights = {
+    return {
         name: (torch.ones(size) if len(size) == 1 else torch.randn(size, generator=generator) * 0.3).to(dtype)
         for name, size in expected_shapes(SHAPE).items()
     }
-    return FusedDecoder(SHAPE, weights, packed, dtype, ModelInfo("random", "llama", 0, "", ""))
 
 
 def name(dtype: torch.dtype) -> str:
@@ -75,6 +85,21 @@ def test_a_number_that_is_none_reaches_the_logits() -> None:
         model = build(dtype)
         model._embedding[7] = NAN
         assert not bool(torch.isfinite(model.forward([1, 7], 0, 1)).any())
+
+
+@pytest.mark.parametrize("weight", [name for name in expected_shapes(SHAPE) if "embed" not in name])
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_a_weight_that_is_no_number_reaches_the_logits(dtype: torch.dtype, weight: str) -> None:
+    """From every product: attention could take its scores for the least there are."""
+    for number in (NAN, -NAN):
+        weights = {key: tensor.clone() for key, tensor in random_weights(dtype).items()}
+        weights[weight].view(-1)[3] = number
+        small = SmallDraft(SHAPE, dict(weights), INFO, kernels)
+        fast = FusedDecoder(SHAPE, weights, packed, dtype, INFO)
+        for model in (small, fast):
+            for width in (1, 5, 70):
+                logits = model.forward([index % 50 for index in range(width)], 0, 1)
+                assert not bool(torch.isfinite(logits).all()), (type(model).__name__, width)
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
@@ -176,3 +201,63 @@ def test_kernels_compile_where_no_folder_keeps_them(
 
     monkeypatch.setattr("numba.njit", refuse)
     assert compiling.entry(abs) == ("compiled", folder_can_be_written, abs)  # type: ignore[comparison-overlap] # njit is replaced
+
+
+KEPT = """
+from __future__ import annotations
+
+from chatapp.engine.backends.decoder.kernels.compiling import entry
+from chatapp.engine.backends.decoder.kernels.numbers import at, carray, f32, f
+
+@entry
+def write(place: int, value: float) -> None:
+    carray(at(place, f32), (1,))[0] = f(value)
+"""
+
+
+@pytest.mark.parametrize("trouble", ["none", "files without content", "a full disk"])
+def test_what_was_kept_may_be_damaged(trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut leaves empty files, and would leave a program that never starts again."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    (tmp_path / "one.py").write_text(KEPT)
+
+    def write() -> float:
+        number = torch.zeros(1)
+        runpy.run_path(str(tmp_path / "one.py"))["write"](number.data_ptr(), 2.5)
+        return float(number)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if trouble == "a full disk":
+        monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", refuse)
+    assert write() == 2.5
+    kept = list((tmp_path / "kept").rglob("*.nb?"))
+    assert (len(kept) == 2) == (trouble != "a full disk")
+    if trouble == "files without content":
+        for path in kept:
+            path.write_bytes(b"")
+    assert write() == 2.5
+
+
+def test_a_processor_that_names_no_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> None:
+        raise RuntimeError("getHostCPUFeatures: not available")
+
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", unknown)
+    assert compiling._lanes() == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
+def test_room_costs_what_is_used_of_it() -> None:
+    """A gigabyte of zeros takes no memory before it is written to, and begins where a vector does."""
+    before = resident_bytes()
+    room = fused.untouched_zeros((1 << 29,), torch.bfloat16)
+    assert resident_bytes() - before < 1 << 26
+    assert room.data_ptr() % 64 == 0
+    assert not bool(room[: 1 << 20].any())
+    assert room.dtype == torch.bfloat16
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's customary name
 
 from chatapp.domain.events import ModelInfo
-from chatapp.engine.backends.decoder.fused import position_turns
+from chatapp.engine.backends.decoder.fused import position_turns, untouched_zeros
 from chatapp.engine.backends.decoder.rotary import interleave
 from chatapp.engine.backends.decoder.shape import DecoderShape
 from chatapp.engine.backends.decoder.weights import gain
@@ -64,8 +64,8 @@ class SmallDraft:
         tile, lanes = compiled.TILE, compiled.LANES
         self._tiles: int = -(-shape.context_limit // tile)
         padded: int = -(-shape.head_dim // lanes) * lanes
-        # Zeros are had when they are touched: a large context costs what is used of it.
-        self._cache = torch.zeros(shape.layers, shape.kv_heads, 2, self._tiles, padded * tile)
+        room = (shape.layers, shape.kv_heads, 2, self._tiles, padded * tile)
+        self._cache = untouched_zeros(room, torch.float32)
         widest = max(
             (shape.heads + 2 * shape.kv_heads) * shape.head_dim, 2 * shape.intermediate, shape.hidden
         )

@@ -11,6 +11,7 @@ Source of the architecture: Touvron et al. 2023; Qwen3's query and key normalisa
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's customary name
@@ -71,13 +72,18 @@ class DecoderModel:
         self._gain = gain(weights.pop("norm.weight"))
         self._head = linear(weights.pop("lm_head.weight", self._embedding), None)
         self._layers = [take_layer(shape, weights, index, linear) for index in range(shape.layers)]
-        self._rotary = factors(shape.rotary, shape.head_dim, shape.context_limit + MOST_FILLED)
         self._turned = shape.heads + shape.kv_heads
         self._kind = torch.tensor([0] * shape.heads + [1] * shape.kv_heads + [2] * shape.kv_heads)
         # √(sum of squares + size · eps) is the hypotenuse of the norm and √(size · eps).
         self._hidden_eps = torch.tensor((shape.hidden * shape.norm_eps) ** 0.5)
         self._head_eps = torch.tensor((shape.head_dim * shape.norm_eps) ** 0.5)
         self._weight_bytes = sum(linear.bytes_read for linear in self.linears)
+
+    @cached_property
+    def _rotary(self) -> torch.Tensor:
+        """Computed by the first pass that needs it: at long contexts these are hundreds of megabytes, and compiled kernels
+        have their own."""
+        return factors(self.shape.rotary, self.shape.head_dim, self.shape.context_limit + MOST_FILLED)
 
     @property
     def linears(self) -> tuple[Linear, ...]:
@@ -86,6 +92,13 @@ class DecoderModel:
     @property
     def prefill_rows(self) -> int:
         return self.least_rows if self.constant_rows else PREFILL_ROWS
+
+    def probes(self) -> list[tuple[Linear, int, int]]:
+        """Products of a layer and the head: each with the width of its rows and how many of the same shape there are."""
+        shape, layer = self.shape, self._layers[0]
+        widths = (shape.hidden, shape.heads * shape.head_dim, shape.hidden, shape.intermediate)
+        alike = [(linear, width, shape.layers) for linear, width in zip(layer.linears, widths, strict=True)]
+        return [*alike, (self._head, shape.hidden, 1)]
 
     def fill_up(self, least_rows: int, *, constant: bool = False) -> None:
         """From now on passes have at least this many rows (1 … 16), or exactly as many when `constant`."""
@@ -153,10 +166,13 @@ class DecoderModel:
             h = normalised(x, layer.mlp_gain, self._hidden_eps)
             gate, up = layer.gate_up.product(h).chunk(2, -1)
             x.add_(layer.down.product(F.silu(gate).mul_(up)))
-        if total == count:
-            x = x[count - rows :]
-        logits = self._head.product(normalised(x, self._gain, self._hidden_eps)).float()
-        return logits if total == count else logits[count - rows : count]
+        read = self._read_by_head(count, total, rows)
+        logits = self._head.product(normalised(x[total - read :], self._gain, self._hidden_eps)).float()
+        return logits[count - rows - (total - read) :][:rows]
+
+    def _read_by_head(self, count: int, total: int, rows: int) -> int:
+        """How many of the last rows of a pass: it is a product like the others, and gets as many as they need."""
+        return total if total > count else min(max(rows, self.least_rows), count)
 
     def _attend(
         self,

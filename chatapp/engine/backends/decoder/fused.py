@@ -5,11 +5,13 @@ Where numba is not installed `DecoderModel` serves, which says the same in torch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's customary name
 
@@ -21,6 +23,8 @@ from chatapp.engine.backends.decoder.shape import DecoderShape
 from chatapp.engine.backends.decoder.weights import LayerWeights, MakeLinear
 
 FIRST_TILES = 8
+VECTOR_BYTES = 64
+"""The longest vector's, and a line of the processor's cache."""
 SHARED_FROM_BYTES = 1 << 20
 """Keys and values of a layer from which several threads share its heads. Waking them takes some 20 µs."""
 
@@ -36,7 +40,7 @@ def kernels() -> ModuleType | None:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Products give the activations' dtype. The rest are addresses; what they point to is in `FusedDecoder._kept`."""
+    """Products give the activations' dtype. The rest are addresses; what they point to is in `DecoderModel._layers`."""
 
     qkv: Product
     out: Product
@@ -131,8 +135,9 @@ class FusedDecoder(DecoderModel):
             gate(gate_up.data_ptr(), wide_at, total, inner)
             added = layer.down(wide)
             normalise(x_at, added.data_ptr(), layer.next_gain, h_at, total, hidden, eps)
-        logits = self._last(h if total > count else h[count - rows :]).float()
-        return logits if total == count else logits[count - rows : count]
+        read = self._read_by_head(count, total, rows)
+        logits = self._last(h[total - read :]).float()
+        return logits[count - rows - (total - read) :][:rows]
 
     def _attending(self, start: int, count: int, tiles: int) -> Callable[[int, int, int, int], None]:
         """Attention of one layer over all heads, as a function of the addresses of qkv, out, a cache of so many tiles, and
@@ -215,12 +220,20 @@ class FusedDecoder(DecoderModel):
         room = (shape.kv_heads, 2, tiles, self._padded * tile)
         grown = []
         for index in range(shape.layers):
-            # Zeros are had when they are touched: a large context costs what is used of it.
-            layer = torch.zeros(room, dtype=self.attention.dtype)
+            layer = untouched_zeros(room, self.attention.dtype)
             if self._kv:
                 layer[:, :, : self._tiles] = self._kv[index]
             grown.append(layer)
         self._kv, self._tiles = grown, tiles
+
+
+def untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros that the system has at hand when they are first touched: a large context costs what is used of it. torch's own
+    are written at once. They begin where a vector does."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + VECTOR_BYTES, np.uint8)
+    begin = -memory.ctypes.data % VECTOR_BYTES
+    return torch.from_numpy(memory[begin : begin + size]).view(dtype).view(shape)
 
 
 def position_turns(shape: DecoderShape) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -10,22 +11,30 @@ from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
+from numba import types
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+PLAIN = {"int": types.intp, "float": types.float64}
+UNKEPT = (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, pickle.PickleError)
+"""What numba raises without a folder to write to, and what reading and writing its files there does."""
 
 
 def _lanes() -> int:
     """Numbers of float32 in a vector of this processor."""
-    features = llvm.get_host_cpu_features()
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot tell on every system
+        return 4
     return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
 
 
 LANES = _lanes()
 
-# A product and a sum may become one instruction. Sums may be reordered only where nothing but the code decides how.
+# A product and a sum may become one instruction. Sums may be reordered only where nothing but the code decides how. That no
+# number is NaN is nowhere said: of weights that hold one the logits must tell.
 ORDERED = {"contract", "nsz"}
-ANY_ORDER = {*ORDERED, "reassoc", "nnan"}
+ANY_ORDER = {*ORDERED, "reassoc"}
 
 
 @lru_cache(maxsize=1)
@@ -46,8 +55,11 @@ def instruction(build: Callable[..., Any]) -> Any:
 
 
 def entry(function: F) -> F:
-    """A kernel that is called from outside; kept on disk wherever numba finds a folder to write to."""
+    """A kernel that is called from outside, compiled at once for the `int` and `float` of its annotations; kept on disk
+    wherever numba finds a folder to write to. A full disk or a damaged file there costs the time of compiling, no more."""
+    names = getattr(function, "__annotations__", {})
+    taken = types.void(*[PLAIN[kind] for name, kind in names.items() if name != "return"])
     try:
-        return compiled(ORDERED, cache=True)(function)
-    except RuntimeError:
-        return compiled(ORDERED)(function)
+        return compiled(ORDERED, signature_or_function=taken, cache=True)(function)
+    except UNKEPT:
+        return compiled(ORDERED, signature_or_function=taken)(function)
