@@ -145,6 +145,42 @@ def test_passes_are_filled_up_as_far_as_the_kernels_need(
     assert rows_are_exact(model)
 
 
+@pytest.mark.parametrize("torchs", ["", " in torch"])
+def test_the_heads_product_is_filled_up_too(torchs: str) -> None:
+    """The last row of a prefill chunk is the same bits as that token alone; the head reads nothing else of the chunk."""
+    model = build("float32" + torchs, 1, changed(lambda rows: float(rows < FEW_ROWS)))
+    make_exact(model, lambda: 0)
+    assert model.least_rows == FEW_ROWS
+    for width in (1, 2, 4, 5, 20):
+        together = model.forward(IDS[:width], 0, width)
+        for rows in range(1, width + 1):
+            assert torch.equal(model.forward(IDS[:width], 0, rows), together[width - rows :]), (width, rows)
+    single = model.forward(IDS[19:20], 19, 1)
+    assert torch.equal(model.forward(IDS[:20], 0, 1), single)
+
+
+@pytest.mark.skipif(not bfloat16_available(), reason="oneDNN has no bfloat16 here")
+@pytest.mark.parametrize(("hidden", "intermediate", "seed"), [(72, 1120, 3), (136, 1056, 2)])
+def test_what_rounding_hides_from_a_few_passes_is_seen(hidden: int, intermediate: int, seed: int) -> None:
+    """Long sums and few results: single rows are other bits in one result of some thousands."""
+    shape = DecoderShape(VOCABULARY, hidden, 2, 4, 4, 16, intermediate, 400, 1e-5, RotaryPositions())
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: (
+            torch.ones(size) if len(size) == 1 else torch.randn(size, generator=generator) * 0.2
+        ).bfloat16()
+        for name, size in expected_shapes(shape).items()
+    }
+    info = ModelInfo("random", "llama", 0, "bfloat16", "")
+    model = FusedDecoder(shape, weights, linears.packed, torch.bfloat16, info)
+    make_exact(model)
+    assert model.exact_rows
+    single = torch.cat([model.forward([token], at, 1) for at, token in enumerate(IDS)])
+    for begin in range(0, LENGTH, model.prefill_rows):
+        ids = IDS[begin : begin + model.prefill_rows]
+        assert torch.equal(model.forward(ids, begin, len(ids)), single[begin : begin + len(ids)])
+
+
 def test_where_nothing_helps_it_is_said() -> None:
     calls = 0
 
@@ -261,11 +297,13 @@ def test_a_pass_of_any_width_leaves_the_same_bits(numbers: str, kv_heads: int) -
             assert torch.equal(together, single[start : start + width]), (start, width)
 
 
+@pytest.mark.parametrize("filling", [1, FEW_ROWS])
 @pytest.mark.parametrize("numbers", NUMBERS)
-def test_a_pass_that_failed_leaves_nothing_behind(numbers: str) -> None:
+def test_a_pass_that_failed_leaves_nothing_behind(numbers: str, filling: int) -> None:
     """0 × NaN is NaN behind a mask too: what a failed reply left must not reach the next one."""
     model = build(numbers, 2)
-    clean = model.forward(IDS[:20], 0, 20)
+    model.fill_up(filling)
+    clean, first = model.forward(IDS[:20], 0, 20), model.forward(IDS[:1], 0, 1)
     embedding = model._embedding
     kept = embedding[IDS[5]].clone()
     embedding[IDS[5]] = float("nan")
@@ -275,4 +313,7 @@ def test_a_pass_that_failed_leaves_nothing_behind(numbers: str) -> None:
         failed = True
     assert failed
     embedding[IDS[5]] = kept
+    if isinstance(model, FusedDecoder):
+        model._mixed.fill_(float("nan"))  # as of scores that grew too large
+    assert torch.equal(model.forward(IDS[:1], 0, 1), first)
     assert torch.equal(model.forward(IDS[:20], 0, 20), clean)

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's customary name
 
 from chatapp.engine.backends.decoder.attention import KV_BLOCK, MOST_FILLED
 from chatapp.engine.backends.decoder.decoder import DecoderModel
+from chatapp.engine.backends.decoder.linears import Linear
 
 FEW_ROWS = 4
 WINDOWS = tuple(range(2, 17))
@@ -21,6 +23,10 @@ CHUNKS = (17, 33, 35)
 """Rest chunks of a prefill: one row and a few more than kernels take at a time."""
 CLEARLY_FASTER = 0.93
 """Of the time of one row: what four must stay below for a single one to be computed as four."""
+LONG_SUMS, RESULTS = 512, 1 << 18
+"""Numbers in a sum, and results. oneDNN cuts sums of more than 1,024 numbers otherwise for one row than for several, which
+rounding to bfloat16 hides in all but one result of 10,000 to 40,000: passes of few and small layers may show none."""
+ROWS = (2, 4, 9)
 DEPTHS = (1024, 2048, 4096, 8192)
 """Positions. Kernels cut long sums otherwise than short ones: at 4,096 a single row was another than one of two."""
 
@@ -61,9 +67,14 @@ def make_exact(model: DecoderModel, clock: Callable[[], int] = time.perf_counter
 
 def rows_are_exact(model: DecoderModel) -> bool:
     """Whether rows computed together and one by one are the same bits, KV included: whole passes over the end of a block,
-    windows and a prefill chunk, and attention alone deep in the context."""
-    return _passes_are_exact(model) and all(
-        _attention_is_exact(model, depth) for depth in {min(depth, model.context_limit) for depth in DEPTHS}
+    windows and a prefill chunk, attention alone deep in the context, and products alone where passes show too little."""
+    return (
+        _passes_are_exact(model)
+        and all(
+            _attention_is_exact(model, depth)
+            for depth in {min(depth, model.context_limit) for depth in DEPTHS}
+        )
+        and all(_product_is_exact(model, *probe) for probe in model.probes())
     )
 
 
@@ -82,6 +93,32 @@ def _passes_are_exact(model: DecoderModel) -> bool:
         if not torch.equal(together, single[: len(together)]):
             return False
     return True
+
+
+def _product_is_exact(model: DecoderModel, linear: Linear, width: int, alike: int) -> bool:
+    """Whether single rows are the bits of wider passes, over so many results that a rounding to bfloat16 hides none."""
+    rounding = model.attention.dtype == torch.bfloat16 and not linear.kind.startswith("int8")
+    if not rounding or width < LONG_SUMS:
+        return True
+    generator = torch.Generator().manual_seed(1)
+
+    def passes(rows: torch.Tensor, size: int) -> torch.Tensor:
+        size = model.least_rows if model.constant_rows else size
+        filled = max(size, model.least_rows)
+        parts = []
+        for begin in range(0, len(rows), size):
+            part = rows[begin : begin + size]
+            parts.append(linear.product(F.pad(part, (0, 0, 0, filled - len(part))))[: len(part)])
+        return torch.cat(parts)
+
+    with torch.inference_mode():
+        results = linear.product(torch.zeros(1, width, dtype=torch.bfloat16)).shape[1]
+        count = -(-RESULTS // (results * alike))
+        if count <= max(WINDOWS):
+            return True
+        rows = torch.randn(count, width, generator=generator).bfloat16()
+        single = passes(rows, 1)
+        return all(torch.equal(passes(rows, size), single) for size in (*ROWS, model.prefill_rows))
 
 
 def _attention_is_exact(model: DecoderModel, depth: int) -> bool:
