@@ -28,7 +28,9 @@ class Penalties:
         self._bias_ids = np.array([token for token, _ in settings.logit_bias], np.int64)
         self._bias = np.array([bias for _, bias in settings.logit_bias])
         self._prompt_length = prompt_length
-        self._active = self._repetition != 1.0 or self._presence != 0.0 or self._frequency != 0.0
+        self._counts = self._presence != 0.0 or self._frequency != 0.0
+        """Repetition alone asks whether an id was seen, not how often."""
+        self._active = self._repetition != 1.0 or self._counts
         self._forget()
 
     def _forget(self) -> None:
@@ -49,7 +51,11 @@ class Penalties:
             count = len(self._places)
             ids = self._ids[:count]
             result[ids] = self._changed(scores[ids], self._times[:count])
-            drafted = Counter(token for token in drafts if token < len(scores))
+            drafted = Counter(
+                token
+                for token in drafts
+                if token < len(scores) and (self._counts or token not in self._places)
+            )
             if drafted:
                 ids = np.fromiter(drafted, np.int64, len(drafted))
                 times = [self._replied(token) + more for token, more in drafted.items()]
@@ -85,7 +91,7 @@ class Penalties:
         if self._repetition != 1.0:
             penalty = values.dtype.type(self._repetition)
             values = np.where(values < 0, values * penalty, values / penalty)
-        if not self._presence and not self._frequency:
+        if not self._counts:
             return values
         change = self._presence * (times > 0) + self._frequency * times
         result: Floats = values - change.astype(values.dtype)

@@ -121,14 +121,17 @@ def smallest_set(weights: Floats, top_p: float, mass: float | None = None) -> Id
 def _candidates(weights: Floats, enough: float) -> tuple[Ids | None, Floats]:
     """Places that hold the smallest set of mass `enough`, and their weights: those above a cut where they suffice, else all."""
     if len(weights) > SHORT and CUTS:
-        # The lowest cut alone looks at every id; what is above the others is among those few.
+        # The lowest cut alone looks at every id; what is above the others is among those few. As few as can be sorted at once
+        # are sorted sooner than cut.
         some = (weights >= CUTS[-1]).nonzero()[0]
         theirs = weights[some]
-        for cut in CUTS:
+        for cut in CUTS[:-1] if len(some) > SORTED_AT_ONCE else ():
             above = (theirs >= cut).nonzero()[0]
             chosen = theirs[above]
             if total(chosen) >= enough:
                 return some[above], chosen
+        if total(theirs) >= enough:
+            return some, theirs
     return None, weights
 
 
