@@ -7,32 +7,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QMimeData, QSize, Qt, Signal
-from PySide6.QtGui import QFocusEvent, QIcon, QKeyEvent, QResizeEvent
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
     QPushButton,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from chatapp.ui.icons import tinted_icon, tinted_pixmap
+from chatapp.ui.prompt_edit import CHIP_FROM_CHARS, PromptEdit
 from chatapp.ui.text_hygiene import visible
 from chatapp.ui.theme import SPACE_1_PX, SPACE_2_PX, SPACE_3_PX, ThemedWidget, Tokens
 from chatapp.ui.widgets.card import label
 from chatapp.ui.widgets.toggle import ToggleSwitch
 from chatapp.ui.widgets.window_slider import WindowSlider
 
-MAX_LINES = 8
-LONG_HINT = "Message the model…   Enter sends, Shift+Enter starts a new line"
-SHORT_HINT = "Message the model…"
-CHIP_FROM_CHARS = 8_000
-"""From this length on a paste becomes a chip: laying out one paragraph of 1 MB blocks a window for seconds."""
+BUTTON_PX, ICON_BUTTON_PX = 92, 44
+"""Least width of Send and Stop, with and without the word."""
 
 SPECULATION_TIP = "Let the drafter propose tokens (Ctrl+D). Takes effect at the next verify step."
 WINDOW_TIP = "Tokens that one pass of the target can yield (Ctrl+Up, Ctrl+Down)"
@@ -43,79 +39,6 @@ AUTO_TIP = (
     "With a lossless acceptor the text's distribution stays the target's."
 )
 NO_AUTO = "The engine offers no window policy that chooses by itself"
-
-
-class PromptEdit(QPlainTextEdit):
-    """Enter sends, Shift+Enter breaks the line; grows with its text up to `MAX_LINES`."""
-
-    submitted = Signal()
-    large_paste = Signal(object)
-    focus_changed = Signal(bool)
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setProperty("kind", "composer")
-        self.setAccessibleName("Message")
-        self.setTabChangesFocus(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.document().setDocumentMargin(SPACE_1_PX)
-        self.textChanged.connect(self.fit)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
-                self.insertPlainText("\n")
-                self.ensureCursorVisible()
-            else:
-                self.submitted.emit()
-            return
-        super().keyPressEvent(event)
-
-    def insertFromMimeData(self, source: QMimeData) -> None:
-        text = source.text()
-        if len(text) >= CHIP_FROM_CHARS:
-            self.large_paste.emit(text)
-        else:
-            self.insertPlainText(text)
-
-    def whole_text(self) -> str:
-        """The text with its lone surrogates, so that they can be counted and replaced in the open.
-
-        `toPlainText` loses them without a word: PySide drops what UTF-8 cannot hold on the way to Python.
-        """
-        text = self.toPlainText()
-        held = self.document().characterCount() - 1  # UTF-16 units, less the end of the document
-        if len(text.encode("utf-16-le")) // 2 == held:
-            return text
-        units = (self.document().characterAt(place) for place in range(held))
-        return "".join(units).replace("\u2029", "\n")
-
-    def fit(self) -> None:
-        """Take the height of the text, within one and `MAX_LINES` lines."""
-        lines = min(max(round(self.document().size().height()), 1), MAX_LINES)
-        height = lines * self.fontMetrics().lineSpacing() + 2 * SPACE_1_PX + 4
-        if height != self.height():
-            self.setFixedHeight(height)
-        over = round(self.document().size().height()) > MAX_LINES
-        policy = Qt.ScrollBarPolicy.ScrollBarAsNeeded if over else Qt.ScrollBarPolicy.ScrollBarAlwaysOff
-        self.setVerticalScrollBarPolicy(policy)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        if event.size().width() != event.oldSize().width():
-            room = self.fontMetrics().horizontalAdvance(LONG_HINT) + 4 * SPACE_2_PX
-            self.setPlaceholderText(LONG_HINT if event.size().width() > room else SHORT_HINT)
-            self.fit()
-
-    def focusInEvent(self, event: QFocusEvent) -> None:
-        super().focusInEvent(event)
-        self.focus_changed.emit(True)
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        super().focusOutEvent(event)
-        self.focus_changed.emit(False)
 
 
 class PasteChip(QFrame, ThemedWidget):
@@ -187,7 +110,10 @@ class Composer(QFrame, ThemedWidget):
         rows.addLayout(self._chip_row)
         self.edit = PromptEdit()
         rows.addWidget(self.edit)
-        rows.addLayout(self._make_controls())
+        self._compact = False
+        self._whole_row_px = 0
+        self._controls = self._make_controls()
+        rows.addLayout(self._controls)
         self.edit.submitted.connect(self._on_submitted)
         self.edit.large_paste.connect(self.add_paste)
         self.edit.focus_changed.connect(self._show_focus)
@@ -218,11 +144,29 @@ class Composer(QFrame, ThemedWidget):
         row.addStretch(1)
         self.button = QPushButton("Send")
         self.button.setIconSize(QSize(18, 18))
-        self.button.setMinimumWidth(92)
         self.button.setCursor(Qt.CursorShape.PointingHandCursor)
         self.button.clicked.connect(self._on_button)
         row.addWidget(self.button, 0, Qt.AlignmentFlag.AlignVCenter)
         return row
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._choose_row()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._choose_row()  # only now every part has its font
+
+    def _choose_row(self) -> None:
+        """Where the row of controls has no room for all its words, the button is its icon alone and the gaps are smaller."""
+        if not self._compact:
+            margins = self.contentsMargins().left() + self.contentsMargins().right() + 2 * SPACE_3_PX
+            self._whole_row_px = self._controls.minimumSize().width() + margins
+        compact = self.width() < self._whole_row_px
+        if compact != self._compact:
+            self._compact = compact
+            self._controls.setSpacing(SPACE_2_PX if compact else SPACE_3_PX)
+            self._show_button()
 
     def _make_caption(self) -> QWidget:
         """What the slider means, and below it the k really used: as wide as its longest words, so that nothing moves."""
@@ -351,7 +295,8 @@ class Composer(QFrame, ThemedWidget):
         enabled = not self._stopping if self._running else not self.is_empty()
         soft = self.tokens.disabled
         colour = self.tokens.danger if self._running else self.tokens.on_accent
-        self.button.setText(words)
+        self.button.setText("" if self._compact else words)
+        self.button.setAccessibleName(words)
         self.button.setToolTip("Stop the reply (Esc)" if self._running else "Send the message (Enter)")
         self.button.setEnabled(enabled)
         looks = (kind, colour)
@@ -364,6 +309,8 @@ class Composer(QFrame, ThemedWidget):
             self.button.setIcon(self._icons[name, colour])
             self.button.style().unpolish(self.button)
             self.button.style().polish(self.button)
+        least = ICON_BUTTON_PX if self._compact else BUTTON_PX
+        self.button.setMinimumWidth(max(least, self.button.minimumSizeHint().width()))
 
     def _show_focus(self, focused: bool) -> None:
         self.setProperty("focused", focused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
@@ -115,3 +116,25 @@ def test_a_pair_runs_where_it_says_whatever_ran_before(stage: Stage) -> None:
         with stage.qtbot.waitSignal(stage.pairs.loaded):
             stage.pairs.load(replace(BUILTIN, neuron=neuron))
         assert stage.engine.loaded[-1].neuron == neuron
+
+
+@pytest.mark.parametrize("width", [760, 879, 880, 900, 1000, 1280])
+@pytest.mark.parametrize("auto", [False, True])
+def test_no_control_is_cropped_at_any_width(stage: Stage, width: int, auto: bool) -> None:
+    composer = stage.window.composer
+    row = (composer.speculation, composer.window_slider, composer.auto, composer.button)
+
+    def is_whole() -> bool:
+        boxes = [widget.geometry() for widget in row]
+        apart = all(one.right() < other.left() for one, other in pairwise(boxes))
+        wide = all(widget.width() >= widget.minimumSizeHint().width() for widget in row)
+        return wide and apart and boxes[-1].right() < composer.width()
+
+    composer.auto.setChecked(auto)
+    composer.show_used_window(4.4)
+    stage.window.resize(width, 600)
+    for running, word in ((False, "Send"), (True, "Stop")):
+        composer.set_running(running)
+        stage.qtbot.waitUntil(is_whole)
+        assert composer.button.accessibleName() == word
+        assert composer.button.text() == ("" if width in (880, 900) else word)
