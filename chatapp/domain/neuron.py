@@ -64,6 +64,7 @@ class NeuronSettings:
     def graphs(self, windows: tuple[int, ...]) -> int:
         """Graphs that one side with these windows needs, batch 1: per token bucket one for single tokens and one for each
         window, and one per context bucket (transformers_neuronx 0.13, base.py `enable_speculative_decoder`)."""
+        windows = fitting_windows(windows, self.positions)
         return len(self.all_token_buckets) * (1 + len(windows)) + len(self.all_context_buckets)
 
 
@@ -74,6 +75,12 @@ def usual_buckets(positions: int, shortest: int) -> tuple[int, ...]:
     while lengths[0] // BUCKET_STEP >= shortest:
         lengths.insert(0, lengths[0] // BUCKET_STEP)
     return tuple(lengths)
+
+
+def fitting_windows(windows: tuple[int, ...], positions: int) -> tuple[int, ...]:
+    """Those that can be compiled, ascending: the library searches them in the order of enabling (transformers_neuronx 0.13,
+    llama/model.py:326). A single row has a graph of its own, and none is longer than the KV."""
+    return tuple(sorted({window for window in windows if 1 < window <= positions}))
 
 
 def compile_workers(memory_bytes: int, processors: int) -> int:

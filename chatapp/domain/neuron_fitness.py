@@ -12,6 +12,8 @@ ROPE_TYPES = ("default", "llama3")
 THETA_OF_OLD = 10_000.0
 """What a transformers below 5 reads from a config.json that only transformers 5 understands."""
 
+COPY_AGAIN = "Download or copy the model again."
+
 
 def misfit(config: dict[str, Any]) -> tuple[str, str] | None:
     """What is wrong, and what to do; None for a config that the library runs as it is meant."""
@@ -45,13 +47,15 @@ def _head_misfit(config: dict[str, Any]) -> tuple[str, str] | None:
 
 def _rope_misfit(config: dict[str, Any]) -> tuple[str, str] | None:
     old, new = config.get("rope_scaling") or {}, config.get("rope_parameters") or {}
+    theta = new.get("rope_theta") if isinstance(new, dict) else None
+    if not (isinstance(old, dict) and isinstance(new, dict) and isinstance(theta, float | int | None)):
+        return "its config.json says nothing usable of how positions are rotated", COPY_AGAIN
     kind = old.get("rope_type", old.get("type", "default"))
     if kind not in ROPE_TYPES:
         return (
             f"its positions are scaled by {kind}",
             f"Models with {' or '.join(ROPE_TYPES)} positions can run.",
         )
-    theta = new.get("rope_theta")
     lost = theta is not None and "rope_theta" not in config and float(theta) != THETA_OF_OLD
     if lost or (new.get("rope_type", "default") != "default" and not old):
         return (

@@ -60,6 +60,15 @@ class NeuronHost:
         """Ascending; those in doubt are among them (`tp_doubt`)."""
         return tuple(degree for degree in FAMILY_TP[self.family] if degree <= self.cores)
 
+    def tp_obstacle(self, degree: int) -> str:
+        """Why no model can be spread over that many of its cores, as a sentence; empty where it can."""
+        if degree in self.tp_degrees:
+            return ""
+        *some, last = map(str, self.tp_degrees)
+        return (
+            f"{self.name} can spread a model over {', '.join(some)} or {last} NeuronCores, not over {degree}."
+        )
+
     def tp_doubt(self, degree: int) -> str:
         """In what AWS's lists of valid degrees differ about this one; empty where they agree."""
         return DISPUTED_TP.get((self.family, degree), "")
@@ -82,7 +91,7 @@ def neuron_host(name: str) -> NeuronHost:
         if host.name == name:
             return host
     known = ", ".join(host.name for host in HOSTS)
-    raise InvalidSetting("instance", f"There is no instance type {name} to plan for. Known: {known}.")
+    raise InvalidSetting("instance", f"There is no instance type {name} here. Known: {known}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.domain.errors import ArtefactsDamaged, BeingPrepared, ModelNotFound, NotPrepared
+from chatapp.domain.errors import ArtefactsDamaged, BeingPrepared, ModelNotFound, NotPrepared, PrepareFailed
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.neuron.artefacts import MANIFEST, ArtefactStore, default_root
@@ -168,14 +168,45 @@ def test_two_processes_exclude_each_other_and_a_dead_one_holds_nothing(store: Ar
         pass
 
 
+@pytest.mark.parametrize("key", ["****", "../neuron", "/etc/passwd", "comp", "[0-9]*", "", "dura"])
+def test_what_is_no_key_removes_nothing(store: ArtefactStore, key: str) -> None:
+    prepared(store, recipe())
+    store.compiler_cache.mkdir()
+    before = sorted(store.root.rglob("*"))
+    with pytest.raises(ModelNotFound, match="no key"):
+        store.remove(key)
+    assert sorted(store.root.rglob("*")) == before
+
+
+def test_a_key_that_fits_several_sets_removes_none(store: ArtefactStore) -> None:
+    for name in ("abcd0", "abcd1", "abcd2.partial"):
+        (store.root / name).mkdir(parents=True)
+    with pytest.raises(ModelNotFound, match=r"abcd0, abcd1, abcd2\.partial"):
+        store.remove("abcd")
+    assert store.remove("abcd2") == ["abcd2.partial"]
+    assert len(list(store.root.iterdir())) == 2
+
+
+@pytest.mark.parametrize("facts", ["[]", "null", '"x"'])
+def test_a_manifest_of_something_else_is_passed_over(store: ArtefactStore, facts: str) -> None:
+    manifest = prepared(store, recipe()) / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"facts": json.loads(facts)}))
+    assert store.manifests() == []
+
+
+def test_compiler_flags_that_cannot_be_read_are_named() -> None:
+    with pytest.raises(PrepareFailed, match="NEURON_CC_FLAGS cannot be read"):
+        recipe(flags="--model-type 'transformer")
+
+
 def test_sets_are_removed_by_the_beginning_of_their_key(store: ArtefactStore) -> None:
     prepared(store, recipe())
     prepared(store, recipe(role="draft"))
-    with pytest.raises(ModelNotFound, match="at least its first 4"):
+    with pytest.raises(ModelNotFound, match="at least 4 of its digits"):
         store.remove("ab")
     with pytest.raises(ModelNotFound, match="Nothing is prepared"):
-        store.remove("zzzz")
-    assert store.remove(recipe().key[:8]) == [recipe().key[:20]]
+        store.remove("ffff")
+    assert store.remove(recipe().key[:8].upper()) == [recipe().key[:20]]
     assert [made.role for made in store.manifests()] == ["draft"]
 
 

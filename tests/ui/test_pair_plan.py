@@ -18,7 +18,7 @@ from chatapp.domain.ports import EngineCapabilities, PairInfo, PairLocation
 from chatapp.library.planner.service import MemoryPlanner
 from chatapp.library.planner.shapes import KNOWN
 from chatapp.ui.dialogs.neuron_choice import PROCESSOR
-from chatapp.ui.dialogs.pair_dialog import PairDialog
+from chatapp.ui.dialogs.pair_dialog import NO_TARGET, PairDialog
 from chatapp.ui.dialogs.plan_view import ELSEWHERE
 from chatapp.ui.theme import LIGHT
 from chatapp.ui.widgets.memory_bar import MemoryBar, Part, Use
@@ -180,6 +180,12 @@ def test_a_directory_without_a_model_is_told_in_place_of_a_plan(open_dialog: Ope
     (tmp_path / "empty").mkdir()
     dialog.target.setText(str(tmp_path / "empty"))
     assert "config.json cannot be read" in dialog.plan_view.text
+    for typed in ("~nobody-of-that-name", "x" * 5000):
+        dialog.target.setText(typed)
+        assert NO_TARGET in dialog.plan_view.text
+        dialog.open_button.click()
+        assert "There is no directory" in dialog.problem
+    dialog.target.setText(str(tmp_path / "empty"))
     assert not dialog.plan_view.bar.isVisible()
 
 

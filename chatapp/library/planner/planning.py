@@ -20,7 +20,7 @@ from chatapp.domain.memory_plan import (
     PairPlan,
     in_gib,
 )
-from chatapp.domain.neuron import APPLICATION_GIB, WORKER_GIB, NeuronSettings
+from chatapp.domain.neuron import APPLICATION_GIB, WORKER_GIB, NeuronSettings, fitting_windows
 from chatapp.domain.neuron_hosts import CORES_PER_CHIP, USABLE_PER_CORE_GIB, NeuronHost
 from chatapp.library.planner.memory import (
     ARTEFACT_GIB,
@@ -81,8 +81,8 @@ def plan_pair(request: PairRequest) -> PairPlan:
 
 def _obstacles(request: PairRequest) -> Iterator[str]:
     host, tp = request.host, request.tp_degree
-    if tp not in host.tp_degrees:
-        yield f"{host.name} can spread a model over {_either(host.tp_degrees)} NeuronCores, not over {tp}."
+    if why := host.tp_obstacle(tp):
+        yield why
     if request.settings.library != SUCCESSOR:
         for shape in request.shapes:
             if shape.obstacle:
@@ -178,16 +178,16 @@ def _assumptions(request: PairRequest) -> tuple[str, ...]:
         lines.append("int8: the layers; the head and the KV cache stay in two bytes.")
     if any(not shape.checkpoint_bytes for shape in request.shapes):
         lines.append("Checkpoints that are not on this machine: two bytes for each weight.")
-    windows, appended = _listed(request.settings.windows), _listed(request.settings.draft_windows)
+    positions = request.settings.positions
+    windows, appended = (
+        _listed(fitting_windows(each, positions))
+        for each in (request.settings.windows, request.settings.draft_windows)
+    )
     rows = f"Windows compiled for the target: {windows} rows."
     lines.append(rows if request.draft is None else f"{rows} For the draft, to append text: {appended}.")
     return tuple(lines)
 
 
-def _listed(values: tuple[int, ...], last: str = "and") -> str:
+def _listed(values: tuple[int, ...]) -> str:
     words = [str(value) for value in values]
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"
-
-
-def _either(values: tuple[int, ...]) -> str:
-    return _listed(values, "or")
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "none"

@@ -11,7 +11,7 @@ from chatapp.domain.memory_plan import GB, ModelUse, PairPlan, Suggestion, in_gi
 from chatapp.domain.neuron_hosts import PublishedPair, published_pair
 
 WIDTH = 100
-NAME, FIGURE = 32, 8
+NAME, FIGURE, NOTES = 32, 8, 45
 """Columns of the tables."""
 
 
@@ -149,12 +149,18 @@ def _set_up(plan: PairPlan) -> str:
             f"{host.chips} chip{'s' if host.chips > 1 else ''}, {host.cores} NeuronCores, {host.hbm_gib:g} GiB device memory",
         ),
         ("", f"{host.vcpus} vCPU, {host.host_ram_gib} GiB host memory"),
-        ("spread over", f"{settings.tp_degree} cores (this instance can do {degrees})"),
+        (
+            "spread over",
+            f"{settings.tp_degree} core{'s' if settings.tp_degree != 1 else ''} (this instance can do {degrees})",
+        ),
         ("context", f"{settings.positions:,} positions; {buckets}"),
         ("numbers", f"{_numbers(plan)}; KV caches in {settings.dtype}"),
         ("graphs", f"{plan.graphs} to compile: {', '.join(_graphs(plan))}"),
     )
-    return "\n".join(f"  {name:<13}{value}" for name, value in rows)
+    return "\n".join(
+        textwrap.fill(value, WIDTH, initial_indent=f"  {name:<13}", subsequent_indent=" " * 15)
+        for name, value in rows
+    )
 
 
 def _graphs(plan: PairPlan) -> Iterator[str]:
@@ -198,7 +204,9 @@ def _host(plan: PairPlan) -> str:
             _line("desktop and application", ram.application_bytes, "assumed"),
             _line("together, while loading", ram.loading_bytes, f"of {in_gib(ram.available_bytes)}"),
             _line(
-                "and while compiling", ram.compiling_bytes, f"with {ram.workers} compiling processes, assumed"
+                "and while compiling",
+                ram.compiling_bytes,
+                f"with {ram.workers} compiling process{'es' if ram.workers != 1 else ''}, assumed",
             ),
         ]
     )
@@ -217,7 +225,8 @@ def _disk(plan: PairPlan) -> str:
 
 
 def _line(name: str, count: int, note: str) -> str:
-    return f"  {name:<{NAME}}{in_gib(count):>{FIGURE}}   {note}".rstrip()
+    start = f"  {name:<{NAME}}{in_gib(count):>{FIGURE}}   "
+    return textwrap.fill(note, WIDTH, initial_indent=start, subsequent_indent=" " * NOTES) or start.rstrip()
 
 
 def _suggested(one: Suggestion) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from chatapp.domain.errors import ModelNotFound, NotAModel
 from chatapp.domain.neuron_fitness import misfit
+from chatapp.domain.typed_path import existing_directory
 
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -96,8 +97,8 @@ alone; TinyLlama uses Llama 2's."""
 def model_shape(text: str) -> ModelShape:
     """A directory with a config.json, or one of the known names in any case, with or without `meta-llama/`, `-hf`,
     `-chat-hf` or `-Instruct`. Raises `ModelNotFound` or `NotAModel`."""
-    directory = Path(text).expanduser()
-    if directory.is_dir():
+    directory = existing_directory(text)
+    if directory is not None:
         return shape_of_directory(directory)
     found = _known(text)
     if found is None:
@@ -121,7 +122,7 @@ def shape_of_directory(directory: Path) -> ModelShape:
     path = directory / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotAModel(
             f"{path} cannot be read: {error}.", remedy="Give a Hugging Face model directory."
         ) from error

@@ -24,6 +24,7 @@ from chatapp.domain.errors import ChatappError
 from chatapp.domain.memory_plan import Suggestion
 from chatapp.domain.neuron import NeuronSettings
 from chatapp.domain.ports import WEIGHTS, PairInfo, PairLocation, PlannerPort
+from chatapp.domain.typed_path import existing_directory
 from chatapp.ui.dialogs.neuron_choice import NeuronChoice
 from chatapp.ui.dialogs.plan_view import PlanView
 from chatapp.ui.header_bar import model_lines
@@ -248,7 +249,7 @@ class PairDialog(QDialog):
         if on_processor:
             self.plan_view.hide()
             return
-        target, draft = (_directory_of(edit) for edit in (self.target, self.draft))
+        target, draft = (existing_directory(edit.text()) for edit in (self.target, self.draft))
         if target is None:
             self.plan_view.show_words(NO_TARGET)
             return
@@ -268,9 +269,9 @@ class PairDialog(QDialog):
 
     def _directory(self, edit: QLineEdit, name: str) -> Path | None:
         text = edit.text().strip()
-        path = Path(text).expanduser()
-        if text and path.is_dir():
-            return path.resolve()
+        path = existing_directory(text)
+        if path is not None:
+            return path
         what = f"There is no directory “{text}”." if text else f"Choose the {name}'s directory."
         self._tell(what)
         edit.setFocus()
@@ -284,9 +285,3 @@ class PairDialog(QDialog):
             pair = replace(pair, target_weights=target, draft_weights=draft)
         self.accept()
         self.chosen.emit(pair)
-
-
-def _directory_of(edit: QLineEdit) -> Path | None:
-    text = edit.text().strip()
-    path = Path(text).expanduser()
-    return path.resolve() if text and path.is_dir() else None

@@ -24,12 +24,14 @@ from chatapp.domain.errors import (
     UnsupportedModel,
 )
 from chatapp.domain.neuron import NeuronSettings
+from chatapp.domain.neuron_hosts import neuron_host
 from chatapp.domain.ports import PairLocation
 from chatapp.engine.backends import emulator
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.loading import load_model
 from chatapp.engine.backends.neuron.artefacts import ArtefactStore
 from chatapp.engine.backends.neuron.building import resolved
+from chatapp.engine.backends.neuron.cores import Cores
 from chatapp.engine.backends.neuron.errors import LaunchFailed
 from chatapp.engine.backends.neuron.launches import plan
 from chatapp.engine.backends.neuron.loading import TnxBackend
@@ -135,6 +137,32 @@ def test_settings_are_made_whole() -> None:
     assert (whole.token_buckets, whole.context_buckets) == ((512, 2048), (128, 512, 2048))
     with pytest.raises(DeviceUnavailable, match="24 NeuronCores are asked for, and there are 2"):
         resolved(NeuronSettings(tp_degree=24), 2)
+
+
+@pytest.mark.parametrize(
+    ("rehearse", "here", "tp", "refused"),
+    [
+        ("trn1.32xlarge", "", 24, True),
+        ("trn1.32xlarge", "", 16, False),
+        ("inf2.48xlarge", "", 10, True),
+        ("", "trn1.32xlarge", 24, True),
+        ("", "trn1.32xlarge", 8, False),
+        ("", "inf2.48xlarge", 10, False),  # AWS's lists differ: the runtime has the last word
+    ],
+)
+def test_cores_that_cannot_work_together_are_refused_before_anything_compiles(
+    monkeypatch: pytest.MonkeyPatch, rehearse: str, here: str, tp: int, refused: bool
+) -> None:
+    monkeypatch.setattr(
+        "chatapp.engine.backends.neuron.building.find_cores",
+        lambda: Cores(neuron_host(here).cores if here else 0, here),
+    )
+    settings = NeuronSettings(library="tnx", tp_degree=tp, rehearse=rehearse)
+    if refused:
+        with pytest.raises(DeviceUnavailable, match=f"NeuronCores, not over {tp}"):
+            resolved(settings)
+    else:
+        assert resolved(settings).tp_degree == tp
 
 
 def test_a_hole_in_the_text_is_a_mistake_of_the_caller(target: Path) -> None:

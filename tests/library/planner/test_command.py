@@ -97,6 +97,35 @@ def test_a_directory_of_another_model(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "Nothing was found with which it would fit." in text
 
 
+def test_windows_longer_than_the_context_are_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--target", "Llama-3-70B", "--instance", "inf2.xlarge", "--tp", "1", "--context", "8"]
+    main(words)
+    said = capsys.readouterr().out
+    assert "graphs       5 to compile" in said
+    assert "for the target: 2, 4 and 8 rows" in said
+    assert "1 core (this" in said
+    assert "with 1 compiling process," in said
+
+
+def test_no_line_is_longer_than_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        [
+            "plan",
+            "--target",
+            "Llama-3-8B",
+            "--instance",
+            "trn1.32xlarge",
+            "--tp",
+            "24",
+            "--context",
+            "9999999",
+        ]
+    )
+    said = capsys.readouterr().out
+    assert "Cannot run: trn1.32xlarge can spread a model over 1, 2, 8, 16 or 32 NeuronCores" in said
+    assert max(map(len, said.splitlines())) <= 100
+
+
 def test_what_cannot_be_planned_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--target", "Nothing-1B"]) == 1
     assert "Known names: Llama-2-7B" in capsys.readouterr().err

@@ -99,6 +99,9 @@ def test_parameters_of_a_directory_are_those_of_its_weights() -> None:
         ({"model_type": "mistral"}, "mistral"),
         ({"head_dim": 32}, "it says 32"),
         ({"rope_scaling": {"rope_type": "yarn"}}, "yarn"),
+        ({"rope_scaling": "linear"}, "nothing usable"),
+        ({"rope_parameters": [1]}, "nothing usable"),
+        ({"rope_parameters": {"rope_theta": "abc"}}, "nothing usable"),
     ],
 )
 def test_what_the_library_cannot_run_is_said(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -126,7 +129,7 @@ def test_a_config_without_usable_numbers_is_refused(
         model_shape(str(_model(tmp_path / "m", **changes)))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000])
 def test_an_unreadable_config_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(NotAModel, match=r"config\.json"):
@@ -145,3 +148,9 @@ def test_files_that_are_read_as_a_whole_are_told_from_those_that_are_not(tmp_pat
         (shape.checkpoint_bytes, shape.eager) for shape in map(model_shape, map(str, (whole, split, lazy)))
     ]
     assert facts == [(20, True), (7, False), (60, False)]
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-that-name", "x" * 5000, "a\0b", ""])
+def test_what_can_be_no_directory_is_an_unknown_name(text: str) -> None:
+    with pytest.raises(ModelNotFound):
+        model_shape(text)

@@ -65,7 +65,11 @@ def read_shape(directory: Path, config: dict[str, Any]) -> DecoderShape:
     sizes = (shape.vocabulary, shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.intermediate)
     fitting = min(sizes) > 0 and shape.context_limit > 1 and shape.heads % shape.kv_heads == 0
     if not fitting or shape.head_dim < 2 or shape.head_dim % 2:
-        raise NotAModel(f"{what}: its numbers do not fit together ({shape}).", remedy=remedy)
+        numbers = (
+            f"{shape.layers} layers, {shape.hidden} wide, {shape.heads} heads of {shape.head_dim}, {shape.kv_heads} for "
+            f"keys, {shape.intermediate} in the MLP, {shape.vocabulary} tokens, {shape.context_limit} positions"
+        )
+        raise NotAModel(f"{what}: its numbers do not fit together ({numbers}).", remedy=remedy)
     return shape
 
 

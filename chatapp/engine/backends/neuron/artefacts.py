@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ HASH_WHOLE_UP_TO = 256 << 20
 """Bytes. Of larger files (sharded weights of tens of gigabytes) the size and both ends are hashed, marked `ends:`."""
 END_BYTES = 1 << 20
 NAMED_DIFFERENCES = 3
+KEY = re.compile(r"[0-9a-fA-F]{4,64}")
+"""What a person gives of one. Nothing else may become part of a path, least of all of one that is removed."""
+SHOWN_BY = "`chatapp prepare --list` shows the keys."
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,10 @@ class ArtefactStore:
 
     def unfinished(self) -> list[Path]:
         """Partial folders, of attempts that were stopped or still run."""
-        return sorted(self.root.glob(f"*{PARTIAL}"))
+        try:
+            return sorted(self.root.glob(f"*{PARTIAL}"))
+        except OSError:
+            return []
 
     # Making
 
@@ -220,18 +227,22 @@ class ArtefactStore:
         return folder
 
     def remove(self, key: str) -> list[str]:
-        """Remove finished and unfinished sets whose key begins with `key` (4 digits at least); returns the folders' names.
-        Raises `ModelNotFound` when there is none, or `BeingPrepared`."""
-        if len(key) < 4:
+        """Remove the finished set whose key begins with `key` (4 digits at least), and what is unfinished of it; returns the
+        folders' names. Raises `ModelNotFound` when there is none or more than one, or `BeingPrepared`."""
+        if KEY.fullmatch(key) is None:
             raise ModelNotFound(
-                f"{key!r} is too short for a key.", remedy="Give at least its first 4 digits."
+                f"{key!r} is no key, or too little of one.",
+                remedy=f"Give at least 4 of its digits. {SHOWN_BY}",
             )
-        wanted = key[:FOLDER_DIGITS]
+        wanted = key.lower()[:FOLDER_DIGITS]
         found = [path for path in sorted(self.root.glob(f"{wanted}*")) if path.is_dir()]
         if not found:
+            raise ModelNotFound(f"Nothing is prepared under the key {key} in {self.root}.", remedy=SHOWN_BY)
+        if len({path.stem for path in found}) > 1:
             raise ModelNotFound(
-                f"Nothing is prepared under the key {key} in {self.root}.",
-                remedy="`chatapp prepare --list` shows the keys.",
+                f"The key {key} fits several sets: {', '.join(path.name for path in found)}.",
+                kept="Nothing was removed.",
+                remedy="Give more of its digits.",
             )
         for folder in found:
             lock = FileLock(folder.with_suffix(LOCK))
@@ -258,7 +269,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         read = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return _manifest(read)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from chatapp.domain.errors import DeviceUnavailable, InvalidSetting
-from chatapp.domain.neuron import NeuronSettings
-from chatapp.domain.neuron_hosts import neuron_host
+from chatapp.domain.neuron import NeuronSettings, fitting_windows
+from chatapp.domain.neuron_hosts import HOSTS, neuron_host
 from chatapp.engine.backends.neuron.cores import find_cores
 from chatapp.engine.backends.neuron.launches import Graphs
 from chatapp.engine.backends.neuron.library import Library
@@ -32,9 +32,10 @@ def resolved(settings: NeuronSettings, cores: int = 0) -> NeuronSettings:
     instance, else `cores`, else those of this machine.
 
     Raises `InvalidSetting` for numbers that fit no graph or where nobody can say how many cores, and `DeviceUnavailable`
-    where there are fewer than asked for.
+    where there are fewer than asked for, or as many as cannot work together: that must not come out after hours of compiling.
     """
-    there = neuron_host(settings.rehearse).cores if settings.rehearse else cores or find_cores().count
+    here = find_cores()
+    there = neuron_host(settings.rehearse).cores if settings.rehearse else cores or here.count
     tp_degree = settings.tp_degree or there
     if not tp_degree:
         raise InvalidSetting(
@@ -45,6 +46,9 @@ def resolved(settings: NeuronSettings, cores: int = 0) -> NeuronSettings:
             f"{tp_degree} NeuronCores are asked for, and there are {there}.",
             remedy=f"Choose --tp {there} or less, or a larger instance.",
         )
+    why = "" if cores else _degree_obstacle(settings.rehearse, here.instance, tp_degree)
+    if why:
+        raise DeviceUnavailable(why, remedy="Choose one of these with --tp.")
     if settings.dtype not in DTYPES:
         raise InvalidSetting(
             "dtype", f"NeuronCores know no numbers {settings.dtype!r}; choose {' or '.join(DTYPES)}."
@@ -59,14 +63,17 @@ def resolved(settings: NeuronSettings, cores: int = 0) -> NeuronSettings:
         tp_degree=tp_degree,
         token_buckets=tuple(sorted({*buckets[0], positions})),
         context_buckets=tuple(sorted(set(buckets[1]))),
-        windows=_fitting(settings.windows, positions),
-        draft_windows=_fitting(settings.draft_windows, positions),
+        windows=fitting_windows(settings.windows, positions),
+        draft_windows=fitting_windows(settings.draft_windows, positions),
     )
 
 
-def _fitting(windows: tuple[int, ...], positions: int) -> tuple[int, ...]:
-    """Ascending: the library searches them in the order of enabling. One row has a graph of its own."""
-    return tuple(sorted({window for window in windows if 1 < window <= positions}))
+def _degree_obstacle(rehearse: str, instance: str, tp_degree: int) -> str:
+    """Of real instances only of Trainium's, of which the runtime itself names the numbers (neuron-contract.md §1.6); AWS's lists
+    for Inferentia2 differ, and the runtime there may take more."""
+    host = next((one for one in HOSTS if one.name == (rehearse or instance)), None)
+    is_sure = host is not None and (bool(rehearse) or host.family == "trn1")
+    return host.tp_obstacle(tp_degree) if host is not None and is_sure else ""
 
 
 def graphs_of(settings: NeuronSettings, role: Role) -> Graphs:

@@ -68,7 +68,7 @@ def prepare_error(error: BaseException, around: Circumstances) -> ModelError:
     if re.search(NO_COMPILER, text):
         return PrepareFailed(
             "The compiler neuronx-cc is not installed.",
-            remedy="Install it with the versions in packaging/neuron/constraints-tnx.txt; `chatapp doctor` checks it.",
+            remedy="Install it with the versions in packaging/neuron/constraints.txt; `chatapp doctor` checks it.",
         )
     if re.search(CACHED_FAILURE, text):
         return PrepareFailed(

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 from chatapp import __version__
+from chatapp.domain.errors import PrepareFailed
 from chatapp.domain.neuron import NeuronSettings
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def make_recipe(
     `options` are further arguments of the library that the adapter chose (`attention_layout`, ...).
     `flags` are the compiler's, None for those of the environment. Reads the weight files to hash them.
 
-    Raises `ValueError` for settings that are not resolved, and what `Checkpoint.weights_sha256` raises.
+    Raises `ValueError` for settings that are not resolved, `PrepareFailed` for flags that no shell could read, and what `Checkpoint.weights_sha256` raises.
     """
     if settings.library not in LIBRARY_PACKAGES or settings.tp_degree < 1:
         raise ValueError(f"settings are not resolved: {settings}")
@@ -138,7 +139,13 @@ def _deciding_flags(flags: str) -> str:
     """Without those that only steer the cache; in their order, which may matter to the compiler."""
     kept: list[str] = []
     skip_value = False
-    for word in shlex.split(flags):
+    try:
+        words = shlex.split(flags)
+    except ValueError as error:
+        raise PrepareFailed(
+            f"{FLAGS_VARIABLE} cannot be read ({error}): {flags}", remedy="Close its quotation marks."
+        ) from error
+    for word in words:
         name, has_value, _ = word.partition("=")
         if skip_value and not word.startswith("-"):
             skip_value = False

@@ -60,7 +60,7 @@ def require_compiler(
     raise PrepareFailed(
         f"{what}.",
         remedy=f"Install it from AWS's index (`pip install {COMPILER} --extra-index-url={INDEX}`) with the versions in "
-        "packaging/neuron/constraints-tnx.txt, and start from that environment; `chatapp doctor` checks it.",
+        "packaging/neuron/constraints.txt, and start from that environment; `chatapp doctor` checks it.",
     )
 
 
