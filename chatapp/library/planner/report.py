@@ -172,8 +172,9 @@ def _graphs(plan: PairPlan) -> Iterator[str]:
 def _core(plan: PairPlan) -> str:
     lines = [f"{'on each core':<{NAME + 2}}{'GiB':>{FIGURE}}"]
     for role, model in zip(("target", "draft"), plan.models, strict=False):
-        lines.append(_line(f"{role} weights", model.weights_bytes, f"{model.name}, {_heads(model)}"))
-        lines.append(_line(f"{role} KV cache", model.kv_bytes, ""))
+        queries, keys = _heads(model)
+        lines.append(_line(f"{role} weights", model.weights_bytes, f"{model.name}, {queries}"))
+        lines.append(_line(f"{role} KV cache", model.kv_bytes, keys))
     lines.append(_line("overhead, assumed", plan.overhead_bytes, ""))
     lines.append(_line("together", plan.used_bytes, f"of {in_gib(plan.limit_bytes)}"))
     return "\n".join(
@@ -186,12 +187,13 @@ def _gigabytes(count: int) -> str:
     return f"{count / GB:,.1f}" if count >= GB else f"{count / GB:.2g}"
 
 
-def _heads(model: ModelUse) -> str:
-    words = [
+def _heads(model: ModelUse) -> tuple[str, str]:
+    """Of queries, and of keys and values."""
+    queries, keys = (
         f"{had} {what} heads" + (f" kept as {now}" if now != had else "")
         for what, had, now in zip(("query", "key/value"), model.heads, model.padded, strict=True)
-    ]
-    return ", ".join(words)
+    )
+    return queries, keys
 
 
 def _host(plan: PairPlan) -> str:

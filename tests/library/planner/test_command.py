@@ -27,7 +27,7 @@ def test_a_pair_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
         "These are estimates",
     ):
         assert words in text
-    assert max(map(len, text.splitlines())) <= 110
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_a_pair_that_does_not_fit_and_what_would_help(capsys: pytest.CaptureFixture[str]) -> None:
