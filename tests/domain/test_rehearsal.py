@@ -10,6 +10,7 @@ from chatapp.domain.errors import InvalidSetting
 from chatapp.domain.metrics import Metrics, Provenance, combined_metrics, run_metrics, run_traffic
 from chatapp.domain.neuron_hosts import HOSTS, published_pair
 from chatapp.domain.rehearsal import DEFAULT_PAIR, PAIRS, RehearsedPair, rehearsal_at, rehearsed_pair
+from chatapp.resources import resource_path
 from tests.helpers.records import RunScript
 
 DEVICE = rehearsed_pair("trn1.32xlarge").device
@@ -110,3 +111,23 @@ def test_a_simulated_run_has_no_memory_traffic() -> None:
     script = RunScript(window=3, device=DEVICE).first("a").verify([" b", " c"], " d").end()
     assert run_traffic(script.record()).verify_rate is None
     assert run_traffic(RunScript(window=3).first("a").verify([" b"], " d").end().record()).verify_rate
+
+
+def test_the_guide_s_table_is_what_the_rehearsal_does() -> None:
+    page = resource_path("help", "rehearsal.md").read_text(encoding="utf-8")
+    rows = {cells[0]: cells[1:] for cells in map(_cells, page.splitlines()) if len(cells) == 5}
+    order = [rehearsed_pair(host, name) for host in ("trn1.32xlarge", "inf2.48xlarge") for name in PAIRS]
+    for place, pair in enumerate(order):
+        assert pair.instance in rows[""][place]
+        assert rows["one token, target"][place] == f"{pair.target.token_ms:g} published"
+        assert rows["one token, draft"][place].startswith(f"{pair.draft.token_ms:g} published")
+        for side, row in ((pair.target, "prompt of 128, target"), (pair.draft, "prompt of 128, draft")):
+            kind = "published" if "Llama-2" in side.name else "assumed, as Llama-2"
+            assert rows[row][place] == f"{side.prompt_ms(128):g} {kind}"
+        assert rows["prompt of 2,048, target"][place].startswith(f"{pair.target.prompt_ms(2048):g} ")
+        windows = ", ".join(f"{pair.target.window_ms(rows):.1f}" for rows in (2, 4, 8, 16))
+        assert rows["verify pass of 2, 4, 8, 16 rows"][place] == f"{windows} assumed"
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
