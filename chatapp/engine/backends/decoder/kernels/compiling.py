@@ -56,9 +56,10 @@ def instruction(build: Callable[..., Any]) -> Any:
 
 def entry(function: F) -> F:
     """A kernel that is called from outside, compiled at once for the `int` and `float` of its annotations; kept on disk
-    wherever numba finds a folder to write to. A full disk or a damaged file there costs the time of compiling, no more."""
+    wherever numba finds a folder to write to; gives one of those, or nothing. A full disk or a damaged file there costs the time of compiling, no more."""
     names = getattr(function, "__annotations__", {})
-    taken = types.void(*[PLAIN[kind] for name, kind in names.items() if name != "return"])
+    given = PLAIN.get(names.get("return", ""), types.void)
+    taken = given(*[PLAIN[kind] for name, kind in names.items() if name != "return"])
     try:
         return compiled(ORDERED, signature_or_function=taken, cache=True)(function)
     except UNKEPT:
