@@ -12,6 +12,7 @@ import sys
 from collections.abc import MutableMapping
 
 SMALL_MACHINE_CORES = 4
+EXIT_INTERRUPTED = 130
 
 
 def prepare_environment(environment: MutableMapping[str, str], cores: int) -> None:
@@ -37,9 +38,12 @@ def prepare_environment(environment: MutableMapping[str, str], cores: int) -> No
 def main() -> int:
     """Run the command line; returns the exit status."""
     prepare_environment(os.environ, os.cpu_count() or 1)
-    from chatapp import cli  # after the environment is set
+    try:
+        from chatapp import cli  # after the environment is set
 
-    return cli.main(sys.argv[1:])
+        return cli.main(sys.argv[1:])
+    except KeyboardInterrupt:  # while a command was still being imported
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -92,8 +92,9 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
+        why = "it is a file" if isinstance(error, FileExistsError) else error.strerror
         raise PrepareFailed(
-            f"{store.root} cannot be written: {error.strerror}.",
+            f"{store.root} cannot be written: {why}.",
             remedy="Choose another place with --artefacts.",
         ) from error
     if status != EXIT_FAILED:

@@ -101,7 +101,7 @@ def closing_words(message: Message) -> str:
         case PreparationDone():
             return message.words
         case PreparationStopped():
-            return f"Stopped. {message.kept} {message.remedy}"
+            return " ".join(part for part in ("Stopped.", message.kept, message.remedy) if part)
         case PreparationFailed():
             parts = (message.what, message.kept, message.remedy)
             return f"chatapp: {' '.join(part for part in parts if part)}"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.__main__ import prepare_environment
-from chatapp.cli import ENTRIES
+from chatapp.__main__ import main, prepare_environment
+from chatapp.cli import ENTRIES, Entry
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -97,3 +97,12 @@ def test_large_machines_keep_spinning_barriers() -> None:
     environment: dict[str, str] = {}
     prepare_environment(environment, cores=16)
     assert "GOMP_SPINCOUNT" not in environment
+
+
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_entry: Entry) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Entry, "load", interrupted)
+    monkeypatch.setattr(sys, "argv", ["chatapp", "plan"])
+    assert main() == 130

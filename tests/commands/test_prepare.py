@@ -373,6 +373,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert list(process.lines()) == []
     assert process.status() == 1
     assert "cannot be written" in process.errors
+    process = Launched(tmp_path, ("prepare", "--artefacts", str(tmp_path / "file"), *ASKED))
+    assert process.status() == 1
+    assert "it is a file" in process.errors
 
 
 # Looking and removing

@@ -33,9 +33,10 @@ class NeuronChoice(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE_2_PX)
         self.place = self._box("What the pair runs on")
+        self.place.setToolTip("This computer, or the NeuronCores of an Inferentia2 or Trainium instance")
         self.place.addItem(PROCESSOR, "")
         for host in HOSTS:
-            self.place.addItem(f"NeuronCores of {host.name}{self._remark(host.name)}", host.name)
+            self.place.addItem(f"{host.name}{self._remark(host.name)}", host.name)
         self.cores = self._box("NeuronCores to use")
         self.cores.setToolTip("Both models are spread over the same NeuronCores (tp degree)")
         self.context = self._box("Context on NeuronCores")

@@ -40,7 +40,8 @@ def resolved(settings: NeuronSettings, cores: int = 0) -> NeuronSettings:
         # One that begins at position 0 would go to the context graph, so it needs room before it in every bucket.
         raise InvalidSetting(
             "windows",
-            f"A window of {width} rows is not between 2 and the shortest token bucket, {settings.token_buckets[0]}.",
+            f"A window of {width} rows is not between 2 and the shortest token bucket, {settings.token_buckets[0]}: "
+            "choose a longer context.",
         )
     if width in settings.context_buckets:
         # The traced graph tells prompts from windows by their length alone (model_base.py, `_is_context_encoding`).
