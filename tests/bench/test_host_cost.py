@@ -99,6 +99,24 @@ def test_the_adapter_over_them_gives_the_tables_rows() -> None:
     assert model.launched == {("token", 1): 1, ("window", 8): 1}
 
 
+def test_a_windows_memory_is_used_again_once_no_row_of_it_is_held() -> None:
+    target = correlated_tables(SMALL)[0]
+    model = PreparedTnx("target", target, INSTANCE, SteadyClock())
+    model.forward([1], 0, 1)
+    first = model.forward([1] * 8, 1, 8)
+    place = first.data_ptr()
+    held = first[5].numpy()[:3]
+    del first
+    second = model.forward([1] * 8, 9, 8)
+    assert second.data_ptr() != place
+    assert held.tolist() == target[6][:3].tolist(), "rows are looked at lazily: nobody wrote into them"
+    place = second.data_ptr()
+    del second
+    third = model.forward([1] * 5, 17, 5)
+    assert third.data_ptr() == place
+    assert third.numpy().tobytes() == np.stack([target[row % 24] for row in range(17, 22)]).tobytes()
+
+
 def test_the_reader_folds_each_event_when_it_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     folded: list[RunEvent] = []
     monkeypatch.setattr(RunRecord, "apply", lambda _, event: folded.append(event))

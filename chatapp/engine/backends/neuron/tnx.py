@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from chatapp.domain.events import ModelInfo
@@ -24,6 +26,9 @@ from chatapp.engine.long_rows import turned
 
 PADDING = 0
 """The id that fills a window behind the real ones. Any would do: its rows are dropped and its KV is never read."""
+
+UNHELD = 2
+"""References to an array that only its attribute and the call that counts hold; tensors and rows over it hold it too."""
 
 
 class TnxModel:
@@ -52,6 +57,7 @@ class TnxModel:
         self._model = model
         self._role = role
         self._ids: list[int] = []
+        self._window = np.empty((0, vocabulary), np.float32)
         self._weight_bytes = weight_bytes
         self._position_bytes = position_bytes
 
@@ -80,7 +86,7 @@ class TnxModel:
             raise ValueError(f"nothing was computed for position {start} behind {len(self._ids)} others")
         # Shifted windows compute again what stands before `start`: the ids of every position are kept.
         self._ids[start:] = ids
-        logits = np.empty((rows, self.vocabulary), np.float32)
+        logits = self._room(rows)
         done = 0
         with torch.inference_mode():
             for launch in plan(start, len(ids), rows, self.graphs):
@@ -93,6 +99,15 @@ class TnxModel:
                     np.copyto(place, rows_given)
                 done += launch.keep
         return torch.from_numpy(logits)
+
+    def _room(self, rows: int) -> npt.NDArray[np.float32]:
+        """`[rows, V]` for logits that will be the caller's. A window gets the memory of the last one once nobody holds any of
+        that any more: fresh megabytes cost as much time again as filling them."""
+        if rows == 1:
+            return np.empty((1, self.vocabulary), np.float32)
+        if len(self._window) < rows or getrefcount(self._window) > UNHELD:
+            self._window = np.empty((rows, self.vocabulary), np.float32)
+        return self._window[:rows]
 
     def _run(self, launch: Launch) -> torch.Tensor:
         self.launched[launch.kind, launch.size] += 1
