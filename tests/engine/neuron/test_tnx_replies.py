@@ -22,7 +22,7 @@ from chatapp.domain.events import EndReason, Notice, Prefilled, RunEvent
 from chatapp.domain.ports import LoadProgress, PairLocation
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.engine.backends import emulator
-from chatapp.engine.backends.neuron import loading
+from chatapp.engine.backends.neuron import holding, loading
 from chatapp.engine.backends.neuron.library import imported_library
 from chatapp.engine.backends.neuron.tnx import TnxModel
 from chatapp.engine.contracts import Control
@@ -319,7 +319,7 @@ def test_a_pair_that_does_not_load_leaves_the_one_before(close: PairLocation, tm
 def test_a_process_holds_one_pair_on_a_real_device(
     close: PairLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_PROCESS", loading._Process(used=True))
+    monkeypatch.setattr(holding, "PROCESS", holding.Process(used=True))
     monkeypatch.setattr(loading, "open_library", lambda: imported_library(()))
     with pytest.raises(DeviceUnavailable, match="cannot unload"):
         Engine().load(replace(close, neuron=replace(SETTINGS, rehearse="", tp_degree=2)), lambda _: None)

@@ -23,7 +23,9 @@ from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.emulator import Launch
 from chatapp.engine.backends.emulator.nxdi import uninstall
 from chatapp.engine.backends.hf import TransformersModel
+from chatapp.engine.backends.neuron import holding
 from chatapp.engine.backends.neuron.artefacts import ArtefactStore
+from chatapp.engine.backends.neuron.library import imported_library
 from chatapp.engine.backends.nxdi import loading
 from chatapp.engine.backends.nxdi.arguments import resolved
 from chatapp.engine.backends.nxdi.library import make_application
@@ -282,7 +284,7 @@ class Hardware:
 
 @pytest.fixture
 def hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hardware:
-    monkeypatch.setattr(loading, "_PROCESS", loading._Process())
+    monkeypatch.setattr(holding, "PROCESS", holding.Process())
     return Hardware(tmp_path / "artefacts")
 
 
@@ -298,6 +300,10 @@ def test_a_prepared_pair_loads_and_a_process_holds_one(hardware: Hardware) -> No
     assert ids_of(reply(engine, asked(QUESTIONS[0])))
     with pytest.raises(DeviceUnavailable, match="hold the pair that was loaded before"):
         opened(hardware.settings)
+    with emulator.installed(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chatapp.engine.backends.neuron.loading.open_library", lambda: imported_library(()))
+        with pytest.raises(DeviceUnavailable, match="hold the pair that was loaded before"):
+            opened(replace(hardware.settings, library="tnx"))
 
 
 def test_a_device_that_could_not_be_had_may_be_asked_again(hardware: Hardware) -> None:

@@ -8,7 +8,6 @@ until it ends, and the library can unload nothing: one process holds one pair.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,18 +15,17 @@ from chatapp import __version__
 from chatapp.domain.errors import DeviceUnavailable, ModelError, UnsupportedModel
 from chatapp.domain.events import ModelInfo
 from chatapp.domain.neuron import NeuronSettings
-from chatapp.domain.neuron_hosts import neuron_host
 from chatapp.engine.backends.checkpoint import Checkpoint
 from chatapp.engine.backends.decoder.shape import DecoderShape, read_shape
 from chatapp.engine.backends.decoder.weights import parameters
 from chatapp.engine.backends.neuron.artefacts import ArtefactStore
 from chatapp.engine.backends.neuron.building import DTYPES, OPTIONS, build_model, graphs_of, resolved
-from chatapp.engine.backends.neuron.cores import find_cores
 from chatapp.engine.backends.neuron.errors import LIBRARY_FAILURES, Asked, listening, load_error
 from chatapp.engine.backends.neuron.fitness import require_fit
-from chatapp.engine.backends.neuron.library import Library, imported_library, open_library
+from chatapp.engine.backends.neuron.holding import device_facts, install_emulator, require_free, take
+from chatapp.engine.backends.neuron.library import PACKAGE, Library, imported_library, open_library
 from chatapp.engine.backends.neuron.recipe import make_recipe
-from chatapp.engine.backends.neuron.rehearsing import emulator_facts, pace, pacing_pair
+from chatapp.engine.backends.neuron.rehearsing import pace, pacing_pair
 from chatapp.engine.backends.neuron.tnx import TnxModel
 from chatapp.engine.backends.neuron.uploading import count_upload
 from chatapp.engine.contracts import CausalModel, DeviceFacts
@@ -35,16 +33,6 @@ from chatapp.engine.contracts import CausalModel, DeviceFacts
 BYTES = {"bf16": 2, "f16": 2, "f32": 4}
 COMPILED_AT_ONCE = 4
 """Graphs, when compiling here is allowed; each needs some gigabytes (AWS Neuron developer guide)."""
-
-
-@dataclass
-class _Process:
-    """What this process did to the device."""
-
-    used: bool = False
-
-
-_PROCESS = _Process()
 
 
 class TnxBackend:
@@ -70,20 +58,11 @@ class TnxBackend:
         """By side, what `require` found."""
         self._may_compile = may_compile or (bool(settings.rehearse) and settings.artefacts is None)
         self._tell = tell
-        if _PROCESS.used and not settings.rehearse:
-            raise DeviceUnavailable(
-                "The NeuronCores hold the pair that was loaded before, and their library cannot unload it.",
-                remedy="Start chatapp again with this pair (--target, --draft).",
-            )
+        require_free(settings)
 
     @property
     def facts(self) -> DeviceFacts:
-        if self.settings.rehearse:
-            return emulator_facts(self.settings, self.library.versions)
-        cores = find_cores()
-        used = self.settings.tp_degree
-        words = cores.words if used == cores.count else f"{cores.words}, {used} in use"
-        return DeviceFacts(words, False, self.library.versions)
+        return device_facts(self.settings, self.library.versions)
 
     def claims(self, checkpoint: Checkpoint, device: str) -> bool:  # noqa: ARG002 - the contract's signature
         return True
@@ -160,14 +139,11 @@ class TnxBackend:
         except DeviceUnavailable:
             raise  # nothing was uploaded: once the reason is gone, this process may try again
         except ModelError:
-            self._take_device()
+            take(self.settings)
             raise
-        self._take_device()
+        take(self.settings)
         pace(model, role, self.settings)
         return model
-
-    def _take_device(self) -> None:
-        _PROCESS.used = _PROCESS.used or not self.settings.rehearse
 
 
 def _explained(load: Callable[[], Any], asked: Asked) -> Any:
@@ -186,18 +162,8 @@ def _emulator(instance: str) -> Library:
     beside the real library."""
     from chatapp.engine.backends import emulator
 
-    host = neuron_host(instance)
-    if not emulator.is_installed():
-        try:
-            emulator.install()
-        except RuntimeError as error:
-            raise DeviceUnavailable(
-                "transformers-neuronx itself is installed here: its emulator does not take its place.",
-                remedy="Rehearse in an environment without it.",
-            ) from error
-        emulator.behaviour.cores = host.cores
-        emulator.behaviour.allowed_degrees = host.tp_degrees
-    return imported_library((("transformers-neuronx", f"emulated by chatapp {__version__}"),))
+    install_emulator(emulator, instance, PACKAGE)
+    return imported_library(((PACKAGE, f"emulated by chatapp {__version__}"),))
 
 
 def _read_parameters(shape: DecoderShape) -> int:

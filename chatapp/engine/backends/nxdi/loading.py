@@ -7,7 +7,6 @@ process of its own and happens here only where that was allowed. One process hol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -16,16 +15,15 @@ from chatapp import __version__
 from chatapp.domain.errors import DeviceUnavailable, ModelError, UnsupportedModel
 from chatapp.domain.events import ModelInfo
 from chatapp.domain.neuron import NeuronSettings
-from chatapp.domain.neuron_hosts import neuron_host
 from chatapp.engine.backends.checkpoint import Checkpoint
 from chatapp.engine.backends.decoder.shape import DecoderShape, read_shape
 from chatapp.engine.backends.decoder.weights import parameters
 from chatapp.engine.backends.neuron.artefacts import ArtefactStore
 from chatapp.engine.backends.neuron.building import DTYPES
-from chatapp.engine.backends.neuron.cores import find_cores
 from chatapp.engine.backends.neuron.errors import LIBRARY_FAILURES, Asked, listening, load_error
+from chatapp.engine.backends.neuron.holding import device_facts, install_emulator, require_free, take
 from chatapp.engine.backends.neuron.recipe import Recipe, Role, make_recipe
-from chatapp.engine.backends.neuron.rehearsing import emulator_facts, pace, pacing_pair
+from chatapp.engine.backends.neuron.rehearsing import pace, pacing_pair
 from chatapp.engine.backends.nxdi.arguments import NUMBERS, graphs_of, require_fit, resolved
 from chatapp.engine.backends.nxdi.library import (
     DISTRIBUTION,
@@ -35,16 +33,6 @@ from chatapp.engine.backends.nxdi.library import (
 )
 from chatapp.engine.backends.nxdi.nxdi import NxdiModel
 from chatapp.engine.contracts import CausalModel, DeviceFacts
-
-
-@dataclass
-class _Process:
-    """What this process did to the device."""
-
-    used: bool = False
-
-
-_PROCESS = _Process()
 
 
 class NxdiBackend:
@@ -63,7 +51,9 @@ class NxdiBackend:
         `InvalidSetting`."""
         pacing_pair(settings)  # before anything is installed
         if settings.rehearse:
-            _install_emulator(settings.rehearse)
+            from chatapp.engine.backends.emulator import nxdi as emulator
+
+            install_emulator(emulator, settings.rehearse, DISTRIBUTION)
             self._versions: tuple[tuple[str, str], ...] = (
                 (DISTRIBUTION, f"emulated by chatapp {__version__}"),
             )
@@ -73,20 +63,11 @@ class NxdiBackend:
         self._prepared: dict[str, Path | None] = {}
         """By side, what `require` found."""
         self._may_compile = may_compile or (bool(settings.rehearse) and settings.artefacts is None)
-        if _PROCESS.used and not settings.rehearse:
-            raise DeviceUnavailable(
-                "The NeuronCores hold the pair that was loaded before, and their library cannot unload it.",
-                remedy="Start chatapp again with this pair (--target, --draft).",
-            )
+        require_free(settings)
 
     @property
     def facts(self) -> DeviceFacts:
-        if self.settings.rehearse:
-            return emulator_facts(self.settings, self._versions)
-        cores = find_cores()
-        used = self.settings.tp_degree
-        words = cores.words if used == cores.count else f"{cores.words}, {used} in use"
-        return DeviceFacts(words, False, self._versions)
+        return device_facts(self.settings, self._versions)
 
     def claims(self, checkpoint: Checkpoint, device: str) -> bool:  # noqa: ARG002 - the contract's signature
         return True
@@ -168,7 +149,7 @@ class NxdiBackend:
         said = load_error(failure, heard.text, asked) if failure is not None else None
         # Where nothing was uploaded this process may try again, once the reason is gone.
         if not isinstance(said, DeviceUnavailable):
-            _PROCESS.used = _PROCESS.used or not self.settings.rehearse
+            take(self.settings)
         if said is not None:
             raise said from failure
         return application
@@ -188,25 +169,6 @@ class NxdiBackend:
 def recipe_of(checkpoint: Checkpoint, settings: NeuronSettings, role: Role) -> Recipe:
     """Of resolved settings. What else is asked of the library follows from them."""
     return make_recipe(checkpoint, settings, role)
-
-
-def _install_emulator(instance: str) -> None:
-    """The emulator under the library's names, as this instance. Raises `InvalidSetting` for an unknown one, `DeviceUnavailable`
-    beside the real library."""
-    from chatapp.engine.backends import emulator
-    from chatapp.engine.backends.emulator import nxdi
-
-    host = neuron_host(instance)
-    if not nxdi.is_installed():
-        try:
-            nxdi.install()
-        except RuntimeError as error:
-            raise DeviceUnavailable(
-                "neuronx-distributed-inference itself is installed here: its emulator does not take its place.",
-                remedy="Rehearse in an environment without it.",
-            ) from error
-        emulator.behaviour.cores = host.cores
-        emulator.behaviour.allowed_degrees = host.tp_degrees
 
 
 def _read_parameters(shape: DecoderShape) -> int:
