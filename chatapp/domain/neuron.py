@@ -11,6 +11,7 @@ from pathlib import Path
 
 LIBRARIES = ("auto", "tnx", "nxdi")
 """transformers-neuronx, and its successor neuronx-distributed-inference; `auto` takes the first that is installed."""
+SUCCESSOR = LIBRARIES[2]
 TARGET_WINDOWS = (2, 4, 8, 16, 64)
 """Rows of one target pass that are compiled. The last is for appending text; to verify, the smallest that fits is taken."""
 DRAFT_WINDOWS = (64,)
@@ -63,7 +64,11 @@ class NeuronSettings:
 
     def graphs(self, windows: tuple[int, ...]) -> int:
         """Graphs that one side with these windows needs, batch 1: per token bucket one for single tokens and one for each
-        window, and one per context bucket (transformers_neuronx 0.13, base.py `enable_speculative_decoder`)."""
+        window, and one per context bucket (transformers_neuronx 0.13, base.py `enable_speculative_decoder`). The successor has
+        either a window or single tokens, and one graph of it per token bucket (neuronx-distributed-inference 0.9,
+        models/model_base.py)."""
+        if self.library == SUCCESSOR:
+            return len(self.all_token_buckets) + len(self.all_context_buckets)
         windows = fitting_windows(windows, self.positions)
         return len(self.all_token_buckets) * (1 + len(windows)) + len(self.all_context_buckets)
 

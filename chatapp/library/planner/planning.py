@@ -20,7 +20,7 @@ from chatapp.domain.memory_plan import (
     PairPlan,
     in_gib,
 )
-from chatapp.domain.neuron import APPLICATION_GIB, WORKER_GIB, NeuronSettings, fitting_windows
+from chatapp.domain.neuron import APPLICATION_GIB, SUCCESSOR, WORKER_GIB, NeuronSettings, fitting_windows
 from chatapp.domain.neuron_hosts import CORES_PER_CHIP, USABLE_PER_CORE_GIB, NeuronHost
 from chatapp.library.planner.memory import (
     ARTEFACT_GIB,
@@ -32,7 +32,6 @@ from chatapp.library.planner.memory import (
 from chatapp.library.planner.shapes import ModelShape
 
 AS_STORED = "auto"
-SUCCESSOR = "nxdi"
 POOR_IN_F16 = "Llama-2-13B"
 
 
@@ -178,14 +177,20 @@ def _assumptions(request: PairRequest) -> tuple[str, ...]:
         lines.append("int8: the layers; the head and the KV cache stay in two bytes.")
     if any(not shape.checkpoint_bytes for shape in request.shapes):
         lines.append("Checkpoints that are not on this machine: two bytes for each weight.")
+    return (*lines, _windows(request))
+
+
+def _windows(request: PairRequest) -> str:
+    """Which are compiled, as a sentence."""
+    if request.settings.library == SUCCESSOR:
+        return "One window is compiled for the target, and none for the draft: text is appended to that token by token."
     positions = request.settings.positions
     windows, appended = (
         _listed(fitting_windows(each, positions))
         for each in (request.settings.windows, request.settings.draft_windows)
     )
     rows = f"Windows compiled for the target: {windows} rows."
-    lines.append(rows if request.draft is None else f"{rows} For the draft, to append text: {appended}.")
-    return tuple(lines)
+    return rows if request.draft is None else f"{rows} For the draft, to append text: {appended}."
 
 
 def _listed(values: tuple[int, ...]) -> str:

@@ -238,7 +238,10 @@ def test_a_model_that_the_library_cannot_run_is_an_obstacle_for_that_library_alo
         plan_pair(asked).verdict
         == "Cannot run: transformers-neuronx cannot run Other: it is of another kind."
     )
-    assert plan_pair(replace(asked, settings=NeuronSettings(library="nxdi"))).fits
+    successor = plan_pair(replace(asked, settings=NeuronSettings(library="nxdi")))
+    assert successor.fits
+    assert successor.target.graphs == 5, "two token buckets with a window each, three context buckets"
+    assert successor.assumptions[-1].startswith("One window")
 
 
 def test_a_context_beyond_the_training_and_f16_on_13b_are_warned_of() -> None:
