@@ -213,6 +213,15 @@ def test_more_confidence_never_means_less(tests: list[tuple[float, bool]]) -> No
     assert 0.0 < rates[0] <= rates[-1] < 1.0
 
 
+def test_a_text_that_changes_for_ever_leaves_bins_that_were_never_tested_as_they_were() -> None:
+    calibration = Calibration()
+    before = [calibration.rate(centre) for centre in CENTRES]
+    for _ in range(3000):
+        calibration.doubt()
+    calibration.fit()
+    assert [calibration.rate(centre) for centre in CENTRES] == pytest.approx(before)
+
+
 def test_sizes_that_are_met_for_the_first_time_leave_the_scale_where_it_is() -> None:
     """The quickest of three times is quicker than the size; taken for a slower machine, every new size would make what is
     known of plain steps and of drafts cheaper than it is."""

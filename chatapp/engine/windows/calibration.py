@@ -18,6 +18,7 @@ YOUNG, REDRAW = 20.0, 8
 """Tests below which a bin knows little, and steps after which the others are read."""
 DOUBTED = 0.3
 """What is left of the weight of all bins when the text has changed."""
+LEAST_WEIGHT = 0.1
 
 
 def prior(confidence: float) -> float:
@@ -49,9 +50,10 @@ class Calibration:
         return self._rates[place]
 
     def doubt(self) -> None:
-        """Keep the figures and give them up sooner."""
-        self._kept = [kept * DOUBTED for kept in self._kept]
-        self._tested = [tested * DOUBTED for tested in self._tested]
+        """Keep the figures and give them up sooner. Some weight stays, however often the text changes."""
+        left = [max(DOUBTED, min(1.0, LEAST_WEIGHT / tested)) for tested in self._tested]
+        self._kept = [kept * share for kept, share in zip(self._kept, left, strict=True)]
+        self._tested = [tested * share for tested, share in zip(self._tested, left, strict=True)]
 
     def read(self) -> None:
         """Take what was learnt into `rate`: at once where a bin that was touched knows little, else every few steps, since it
