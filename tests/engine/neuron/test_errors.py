@@ -49,7 +49,7 @@ CASES: dict[str, tuple[BaseException, str, type[ModelError], str, str]] = {
     "§1.6 cores held": (
         NOT_STARTED,
         "NRT:nrt_allocate_neuron_cores NeuronCore(s) not available - Requested:32 Available:0",
-        DeviceUnavailable, "of 32 that were asked for, 0 are free", "neuron-ls",
+        DeviceUnavailable, "of 32 that were asked for, 0 are free", "NEURON_RT_VISIBLE_CORES",
     ),
     "§1.6 no driver": (
         NOT_STARTED, "NRT:nrt_init Unable to determine Neuron Driver version.", DeviceUnavailable, "driver", "dkms"
@@ -61,6 +61,15 @@ CASES: dict[str, tuple[BaseException, str, type[ModelError], str, str]] = {
     "§1.6 wrong tp": (
         RuntimeError("nrt_load_collectives status=2"), TOPOLOGY,
         DeviceUnavailable, "12 NeuronCores cannot work together .* allows: 1, 2, 8, 16 or a multiple of 32", "--tp",
+    ),
+    "§1.6 wrong tp, in few words": (
+        RuntimeError("nrt_load_collectives status=2"), "NRT:nrt_load_collectives Unsupported topology.",
+        DeviceUnavailable, r"allows: \(not said\)", "--tp",
+    ),
+    "§1.6 memory, behind a warning of transformers": (
+        RuntimeError('nrt_tensor_allocate status=4 message="Allocation Failure"'),
+        "Unrecognized keys in `rope_scaling` for 'rope_type'='llama3': {'attn'}\n" + BREAKDOWN,
+        DeviceMemoryFull, "memory is full", "chatapp plan",
     ),
     "§1.6 too few cores": (
         RuntimeError('nrt_tensor_allocate status=2 message="Invalid"'), "", DeviceUnavailable, "fewer", "--tp"

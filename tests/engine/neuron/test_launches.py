@@ -106,6 +106,13 @@ def test_without_windows_every_id_is_a_launch_and_the_prompt_one() -> None:
     assert [one.kind for one in plan(500, 5, 5, bare)] == ["token"] * 5
 
 
+def test_a_window_may_be_as_long_as_a_prompt() -> None:
+    """A plan for what does not fill it looks at every way to do without it."""
+    long = Graphs(4096, (2048,), (4096,), (4096,))
+    assert shape(plan(5, 2000, 1, long)) == [("window", 2048, 5, 2000, 1)]
+    assert shape(plan(5, 3, 3, long)) == [("token", 1, 5 + place, 1, 1) for place in range(3)]
+
+
 def test_a_short_prefix_is_kept_as_long_as_appending_costs_less() -> None:
     assert worth_keeping(1000, 1200, TARGET)
     assert not worth_keeping(100, 500, TARGET)

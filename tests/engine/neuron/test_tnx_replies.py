@@ -316,6 +316,18 @@ def test_a_pair_that_does_not_load_leaves_the_one_before(close: PairLocation, tm
     assert reply(engine)
 
 
+@pytest.mark.filterwarnings("ignore:KV head replication")  # two heads on so many cores
+def test_a_rehearsal_on_another_instance_begins_anew(close: PairLocation) -> None:
+    """Not in the fixture's emulator, whose instance is the test's: in one that the backend installs, as a window's process."""
+    emulator.uninstall()
+    for instance, cores in (("trn1.2xlarge", 2), ("inf2.48xlarge", 24), ("trn1.32xlarge", 32)):
+        info = opened(close, rehearse=instance, tp_degree=0).pair.info
+        assert f"{cores} NeuronCores" in info.environment.target.runs_on
+    with pytest.raises(DeviceUnavailable, match="12 NeuronCores cannot work together"):
+        opened(close, rehearse="trn1.32xlarge", tp_degree=12)
+    opened(close, rehearse="inf2.24xlarge", tp_degree=12)
+
+
 def test_a_process_holds_one_pair_on_a_real_device(
     close: PairLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from chatapp.engine.backends.emulator.device import TRN1_DEGREES, Behaviour
 from chatapp.engine.backends.emulator.installing import install, installed, is_installed, uninstall
 from chatapp.engine.backends.emulator.launch_log import Launch, LaunchLog, Pacer
-from chatapp.engine.backends.emulator.state import behaviour, device, launches, reset
+from chatapp.engine.backends.emulator.state import behaviour, device, launches, reset, simulate
 
 __all__ = [
     "TRN1_DEGREES",
@@ -30,5 +30,6 @@ __all__ = [
     "is_installed",
     "launches",
     "reset",
+    "simulate",
     "uninstall",
 ]

@@ -29,11 +29,13 @@ NOT_INITIALIZED = (
 class Behaviour:
     """What the simulated instance has and does. The default is a trn1.32xlarge without its limits of topology.
 
+    `instance` is the type that a rehearsal simulates, empty where somebody sets each of these himself.
     `memory_per_core` and `graph_bytes_per_core` (what a loaded graph takes besides tensors) are in bytes, `compile_seconds`
     is per graph. `allowed_degrees` None allows all. `compile_hook` is called with a graph's tag and file name before it is
     compiled, in the compiling process. `new_transformers` is a host whose transformers 5 lost `rope_theta`.
     """
 
+    instance: str = ""
     driver: bool = True
     devices: bool = True
     cores: int = 32

@@ -10,6 +10,14 @@ launches = LaunchLog()
 device = Device(behaviour)
 
 
+def simulate(instance: str, cores: int, degrees: tuple[int, ...] | None) -> None:
+    """From now on this process is a rehearsal on this type of instance: on another one than before it begins anew, as a new
+    process would there."""
+    if behaviour.instance != instance:
+        device.reset()
+        behaviour.instance, behaviour.cores, behaviour.allowed_degrees = instance, cores, degrees
+
+
 def reset() -> None:
     """A fresh process on a fresh instance: default behaviour, free cores, no launch counted, no pacer."""
     behaviour.reset()

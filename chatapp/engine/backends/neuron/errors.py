@@ -66,9 +66,9 @@ def load_error(error: BaseException, log: str, asked: Asked) -> ModelError:
     text = f"{log}\n{error}"
     names = {"model": asked.model, "role": asked.role, "cores": asked.cores, "library": asked.library}
     for case in LOADING:
-        found = re.search(case.pattern, text)
+        found = re.search(case.pattern, text if case.in_log else str(error))
         if found is not None:
-            names |= {name: value or "" for name, value in found.groupdict().items()}
+            names |= {name: value or "(not said)" for name, value in found.groupdict().items()}
             return case.kind(case.what.format(**names), remedy=case.remedy.format(**names))
     if re.search(MEMORY_FULL, text):
         return _memory_full(text, asked)
@@ -154,12 +154,14 @@ def _pass_on(reading: int, original: int, heard: Heard) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`what` and `remedy` are filled with `model`, `role`, `cores`, `library` and the pattern's named groups."""
+    """`what` and `remedy` are filled with `model`, `role`, `cores`, `library` and the pattern's named groups. `in_log`: the
+    pattern may stand in what was logged, too; else a warning of another library could pass for the reason."""
 
     pattern: str
     kind: type[DeviceUnavailable | UnsupportedModel | LoadFailed]
     what: str
     remedy: str
+    in_log: bool = True
 
 
 LOADING = (
@@ -167,7 +169,8 @@ LOADING = (
         r"NeuronCore\(s\) not available - Requested:\s*(?P<requested>\d+)\s+Available:\s*(?P<free>\d+)",
         DeviceUnavailable,
         "Another process holds NeuronCores: of {requested} that were asked for, {free} are free.",
-        "End that process; `neuron-ls` and `chatapp doctor` show which it is. A core belongs to one process until it ends.",
+        "End that process; `neuron-ls` and `chatapp doctor` show which it is. A core belongs to one process until it ends. "
+        "To share the instance, name each process its cores in NEURON_RT_VISIBLE_CORES.",
     ),
     Case(
         r"Unable to determine Neuron Driver version",
@@ -204,12 +207,14 @@ LOADING = (
         UnsupportedModel,
         "The weights of {model} cannot be divided among {cores} NeuronCores ({shape}).",
         "Choose a number that divides its heads with --tp; `chatapp plan` names them.",
+        in_log=False,
     ),
     Case(
         r"(?i)(?P<rope>.*ropes? ?_?scaling.*)",
         UnsupportedModel,
         "{library} does not know how {model} stretches its positions ({rope}).",
         "Models without rope_scaling, or with the type default or llama3, can run.",
+        in_log=False,
     ),
     Case(
         r"BrokenProcessPool|terminated abruptly|neuronx-cc.*([Kk]illed|SIGKILL)",

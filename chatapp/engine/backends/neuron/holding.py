@@ -60,19 +60,20 @@ class Emulator(Protocol):
 
 
 def install_emulator(emulated: Emulator, instance: str, library: str) -> None:
-    """`emulated` under the names of `library`, as this instance, unless it is there. Raises `InvalidSetting` for an unknown
+    """`emulated` under the names of `library`, as this instance. Raises `InvalidSetting` for an unknown
     instance, `DeviceUnavailable` beside the real library."""
     from chatapp.engine.backends import emulator
 
     host = neuron_host(instance)
-    if emulated.is_installed():
-        return
-    try:
-        emulated.install()
-    except RuntimeError as error:
-        raise DeviceUnavailable(
-            f"{library} itself is installed here: its emulator does not take its place.",
-            remedy="Rehearse in an environment without it.",
-        ) from error
-    emulator.behaviour.cores = host.cores
-    emulator.behaviour.allowed_degrees = host.tp_degrees
+    # Where a test installed it, the instance is the test's.
+    ours = not emulated.is_installed() or bool(emulator.behaviour.instance)
+    if not emulated.is_installed():
+        try:
+            emulated.install()
+        except RuntimeError as error:
+            raise DeviceUnavailable(
+                f"{library} itself is installed here: its emulator does not take its place.",
+                remedy="Rehearse in an environment without it.",
+            ) from error
+    if ours:
+        emulator.simulate(instance, host.cores, host.tp_degrees)

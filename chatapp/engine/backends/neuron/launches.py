@@ -155,26 +155,25 @@ def _cheapest(
 ) -> tuple[float, int, tuple[_Piece, ...]]:
     """Cost, number and pieces for `count` ids, with `room` positions from the first of them to the KV's end and `behind`
     known ids in front."""
-    if count == 0:
-        return 0.0, 0, ()
-    pieces = [_Piece(1, 1)]
-    for rows in windows:
-        again = max(rows - room, 0)
-        if again <= behind:
-            pieces.append(_Piece(rows, min(count, rows - again), again))
-        if rows - again >= count:
-            break  # a larger one does no more and costs more
-    best: tuple[float, int, tuple[_Piece, ...]] | None = None
-    for piece in pieces:
-        rest_cost, rest_number, rest = _cheapest(
-            count - piece.take, room - piece.take, behind + piece.take, windows, costs
-        )
-        own = 1.0 if piece.rows == 1 else costs.window(piece.rows)
-        found = (own + rest_cost, 1 + rest_number, (piece, *rest))
-        if best is None or found[:2] < best[:2]:
-            best = found
-    assert best is not None
-    return best
+    best: list[tuple[float, int, tuple[_Piece, ...]]] = [(0.0, 0, ())]
+    for left in range(
+        1, count + 1
+    ):  # the last `left` of them; not by recursion, which long windows take too deep
+        room_left, known = room - (count - left), behind + count - left
+        pieces = [_Piece(1, 1)]
+        for rows in windows:
+            again = max(rows - room_left, 0)
+            if again <= known:
+                pieces.append(_Piece(rows, min(left, rows - again), again))
+            if rows - again >= left:
+                break  # a larger one does no more and costs more
+        found = []
+        for piece in pieces:
+            rest_cost, rest_number, rest = best[left - piece.take]
+            own = 1.0 if piece.rows == 1 else costs.window(piece.rows)
+            found.append((own + rest_cost, 1 + rest_number, (piece, *rest)))
+        best.append(min(found, key=lambda option: option[:2]))
+    return best[count]
 
 
 def _laid_out(pieces: Sequence[_Piece], start: int, graphs: Graphs) -> list[Launch]:
