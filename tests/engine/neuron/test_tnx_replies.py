@@ -323,9 +323,7 @@ def test_a_rehearsal_on_another_instance_begins_anew(close: PairLocation) -> Non
     for instance, cores in (("trn1.2xlarge", 2), ("inf2.48xlarge", 24), ("trn1.32xlarge", 32)):
         info = opened(close, rehearse=instance, tp_degree=0).pair.info
         assert f"{cores} NeuronCores" in info.environment.target.runs_on
-    with pytest.raises(DeviceUnavailable, match="12 NeuronCores cannot work together"):
-        opened(close, rehearse="trn1.32xlarge", tp_degree=12)
-    opened(close, rehearse="inf2.24xlarge", tp_degree=12)
+    opened(close, rehearse="inf2.24xlarge", tp_degree=12)  # on trn1 no topology
 
 
 def test_a_process_holds_one_pair_on_a_real_device(
