@@ -12,6 +12,13 @@ cpu_torch=https://download.pytorch.org/whl/cpu
 # The library's package and the first version that will do, its constraints, what pip calls the extra, and system packages.
 choose_environment() {
   local of_image=no
+  # It stands in the launcher, which is started from anywhere.
+  [[ -z $environment || $environment == /* ]] || die "--venv needs a path from / on, not: $environment"
+  [[ $environment != *[\"\`\$\\]* ]] || die "--venv needs a path without quotes and dollars, not: $environment"
+  if [[ -n $environment && -x $host$environment/bin/python && $environment != "$image_environment" ]] &&
+    [[ ! -e $host$environment/pyvenv.cfg && ! -d $host$environment/conda-meta ]]; then
+    die "$environment has a Python that is no environment of its own; --venv names one, or a folder where it is to be made."
+  fi
   if [[ -z $environment && $library == tnx && -x $host$image_environment/bin/python ]]; then
     environment=$image_environment
   fi

@@ -255,6 +255,33 @@ def test_other_systems_are_refused(machine: Machine, release: str, machine_type:
     assert machine.calls == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--venv", ".venv"], "--venv needs a path from / on, not: .venv"),
+        (["--venv", "/opt/$(id)"], "without quotes and dollars"),
+        (["--venv", "/usr"], "/usr has a Python that is no environment of its own"),
+        (["--venv", "/usr/"], "no environment of its own"),
+        (["--venv", ""], "--venv needs a value"),
+        (["--venv"], "--venv needs a value"),
+        (["--user", ""], "--user needs a value"),
+        (["--user", "--check"], "there is no user --check"),
+        (["--user", "root"], "must not be root's"),
+        (["--library", "neuron"], "--library is tnx or nxdi"),
+        (["install"], "unknown option: install"),
+    ],
+)
+def test_odd_arguments_are_refused_before_anything_is_done(
+    machine: Machine, arguments: list[str], told: str
+) -> None:
+    machine.write("/usr/bin/python", "")
+    (machine.root / "usr/bin/python").chmod(0o755)
+    done = machine.run(*arguments, CHATAPP_PASSWORD_HASH=HASH)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert machine.calls == []
+
+
 def test_without_a_chip_it_stops_before_the_desktop(machine: Machine) -> None:
     (machine.root / "dev" / "neuron0").unlink()
     done = machine.run(CHATAPP_PASSWORD_HASH=HASH)
@@ -321,6 +348,8 @@ def test_another_environment_than_the_images_may_be_asked_for(machine: Machine) 
     assert machine.run("--venv", "/opt/mine", CHATAPP_PASSWORD_HASH=HASH).returncode == 0
     assert 'exec "/opt/mine/bin/python"' in machine.read("/usr/local/bin/chatapp")
     assert (machine.fake / "wheels" / "opt" / "mine" / "transformers-neuronx").exists()
+    second = machine.run("--venv", "/opt/mine", CHATAPP_PASSWORD_HASH=HASH)
+    assert (second.returncode, machine.calls) == (0, [])
 
 
 def test_newer_system_packages_stay_and_older_ones_are_replaced(machine: Machine) -> None:

@@ -111,6 +111,7 @@ def test_the_password_is_a_hash_that_is_not_shown(template: dict[str, Any]) -> N
     ("parameter", "wrong"),
     [
         ("RepositoryUrl", "http://example.org/a.git"),
+        ("RepositoryUrl", "https://example.org:8443/a.git"),  # no way out to that port
         ("RepositoryUrl", "https://example.org/a'b"),
         ("RepositoryUrl", "https://example.org/$(id)"),
         ("RepositoryRevision", "--upload-pack=x"),

@@ -150,6 +150,7 @@ case $name in
         note "$@"
         mkdir -p "$3/bin"
         ln -s "$FAKE/stub.sh" "$3/bin/python"
+        : >"$3/pyvenv.cfg"
         ;;
       --version) echo "Python 3" ;;
       "-c import importlib.metadata"*) cat "$(python_in "$0")/$3" 2>/dev/null ;;
