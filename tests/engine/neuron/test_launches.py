@@ -110,7 +110,15 @@ def test_a_window_may_be_as_long_as_a_prompt() -> None:
     """A plan for what does not fill it looks at every way to do without it."""
     long = Graphs(4096, (2048,), (4096,), (4096,))
     assert shape(plan(5, 2000, 1, long)) == [("window", 2048, 5, 2000, 1)]
-    assert shape(plan(5, 3, 3, long)) == [("token", 1, 5 + place, 1, 1) for place in range(3)]
+    assert shape(plan(5, 3, 1, long)) == [("token", 1, 5 + place, 1, place // 2) for place in range(3)]
+
+
+def test_a_verify_pass_is_one_launch_of_a_long_window_too() -> None:
+    """What a long window costs nobody knows; the slider and the counts go by one launch for each step."""
+    long = replace(TARGET, windows=(64,))
+    assert shape(plan(100, 2, 2, long)) == [("window", 64, 100, 2, 2)]
+    assert shape(plan(2046, 2, 2, long)) == [("window", 64, 1984, 2, 2)]
+    assert [launch.kind for launch in plan(100, 2, 1, long)] == ["token", "token"], "a draft that lacks two"
 
 
 def test_a_short_prefix_is_kept_as_long_as_appending_costs_less() -> None:
@@ -205,5 +213,5 @@ def test_nothing_cheaper_exists_within_one_largest_window(case: tuple[Graphs, in
                     found = min(found, PUBLISHED.window(window) + least(begin + window))
         return found
 
-    launches = plan(start, count, count, replace(graphs, context_buckets=()))
+    launches = plan(start, count, 1, replace(graphs, context_buckets=()))
     assert cost(launches) == pytest.approx(least(start))

@@ -93,7 +93,8 @@ class _Piece:
 def plan(start: int, count: int, rows: int, graphs: Graphs, costs: Costs = PUBLISHED) -> list[Launch]:
     """The cheapest launches that compute `count` ids at `start` and give the logits of the last `rows` of them.
 
-    A context graph computes from position 0, and gives one row. Raises `ValueError` for what cannot be: no rows, more rows
+    A context graph computes from position 0, and gives one row. Where every row is wanted, a pass that verifies, the smallest
+    window that holds them does it in one launch. Raises `ValueError` for what cannot be: no rows, more rows
     than ids, or ids behind the KV's end.
     """
     if not 1 <= rows <= count or start < 0 or start + count > graphs.positions:
@@ -101,6 +102,12 @@ def plan(start: int, count: int, rows: int, graphs: Graphs, costs: Costs = PUBLI
     if count == 1 and start > 0 and costs.rows_64 >= 1.0:
         # Nothing costs less than a token; asked for every draft.
         return [Launch("token", 1, graphs.bucket(start), start, 1, 1, 1)]
+    if 1 < rows == count and start > 0:
+        # A verify pass is one launch wherever a window holds it, whatever a long one may cost: that is what the slider says.
+        window = next((size for size in graphs.windows if size >= count), None)
+        if window is not None:
+            piece = _Piece(window, count, max(start + window - graphs.positions, 0))
+            return _with_rows(_laid_out([piece], start, graphs), start)
     candidates: list[list[Launch]] = []
     if start == 0:
         # First, so that a tie goes to it: its cost was measured by somebody.
