@@ -104,6 +104,7 @@ class PreparedTnx(TnxModel):
             context_limit=settings.positions,
             weight_bytes=0,
             position_bytes=0,
+            fresh=settings.dtype != "f32",
         )
         self._clock = clock
         self.spent_ns = 0

@@ -343,6 +343,18 @@ def test_a_device_that_hangs(target: Path, role: Role) -> None:
         model.forward([1], 0, 1)
 
 
+@pytest.mark.parametrize("dtype", ["f32", "bf16"])
+def test_a_row_stays_what_it_was_when_other_launches_follow(target: Path, dtype: str) -> None:
+    """In bfloat16 it is the library's own memory, which its conversion to float32 makes anew for every launch."""
+    model = load(target, dtype=dtype)
+    rows = [model.forward([5, 6, 7], 0, 1), model.forward([8], 3, 1)]
+    before = [row.clone() for row in rows]
+    model.forward([9], 4, 1)
+    model.forward([9, 10, 11], 5, 3)
+    assert all(torch.equal(row, copy) for row, copy in zip(rows, before, strict=True))
+    assert not torch.equal(rows[0], rows[1])
+
+
 def test_a_call_before_loading_is_an_error_of_ours(target: Path) -> None:
     backend = TnxBackend(SETTINGS)
     from chatapp.engine.backends.neuron.building import build_model, graphs_of

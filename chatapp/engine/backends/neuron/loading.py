@@ -113,6 +113,7 @@ class TnxBackend:
             context_limit=int(checkpoint.config.get("max_position_embeddings", settings.positions)),
             weight_bytes=BYTES[settings.dtype] * _read_parameters(shape),
             position_bytes=2 * BYTES[settings.dtype] * shape.layers * shape.kv_heads * shape.head_dim,
+            fresh=settings.dtype != "f32",
         )
 
     def _on_device(self, checkpoint: Checkpoint, role: Literal["target", "draft"]) -> Any:

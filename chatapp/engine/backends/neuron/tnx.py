@@ -45,9 +45,11 @@ class TnxModel:
         context_limit: int,
         weight_bytes: int,
         position_bytes: int,
+        fresh: bool = False,
     ) -> None:
         """`model` is loaded: `to_neuron` has been called. `context_limit` may be less than the KV's length, never more.
-        `weight_bytes` are read by every launch, `position_bytes` per position of KV."""
+        `weight_bytes` are read by every launch, `position_bytes` per position of KV. `fresh`: the device's numbers are
+        not float32, so that the library's conversion puts every launch's logits into memory of their own."""
         self.info = info
         self.vocabulary = vocabulary
         self.context_limit = min(context_limit, graphs.positions)
@@ -60,6 +62,7 @@ class TnxModel:
         self._window = np.empty((0, vocabulary), np.float32)
         self._weight_bytes = weight_bytes
         self._position_bytes = position_bytes
+        self._fresh = fresh
 
     @property
     def compiled_windows(self) -> tuple[int, ...]:
@@ -86,10 +89,13 @@ class TnxModel:
             raise ValueError(f"nothing was computed for position {start} behind {len(self._ids)} others")
         # Shifted windows compute again what stands before `start`: the ids of every position are kept.
         self._ids[start:] = ids
+        launches = plan(start, len(ids), rows, self.graphs)
+        if rows == 1 and self._fresh and launches[-1].kind != "window":
+            return self._last_row(launches)
         logits = self._room(rows)
         done = 0
         with torch.inference_mode():
-            for launch in plan(start, len(ids), rows, self.graphs):
+            for launch in launches:
                 given = self._run(launch)
                 # A copy: what the library returns is a view of the whole window, vocabulary first, and not to be written to.
                 # Not by torch, which takes forty times as long for one row that is laid out like that, and twice for eight.
@@ -99,6 +105,14 @@ class TnxModel:
                     np.copyto(place, rows_given)
                 done += launch.keep
         return torch.from_numpy(logits)
+
+    def _last_row(self, launches: Sequence[Launch]) -> torch.Tensor:
+        """`[1, V]` as the library gives it: a copy of a draft's row would take as long as drawing from it."""
+        *before, last = launches
+        with torch.inference_mode():
+            for launch in before:
+                self._run(launch)
+            return self._run(last)[-1:].float().contiguous()
 
     def _room(self, rows: int) -> npt.NDArray[np.float32]:
         """`[rows, V]` for logits that will be the caller's. A window gets the memory of the last one once nobody holds any of
