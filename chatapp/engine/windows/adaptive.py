@@ -42,6 +42,8 @@ PROBE_SHARE = 0.02
 SHORTEST_REST, LONGEST_REST = 8, 256
 """Plain steps between two tries."""
 BACKOFF = 1.5
+PROMISE_KEPT = 4
+"""Steps that a promise is kept for while speculation is on: it moves slowly, and costs as much as all the rest of a plan."""
 PAYS = 1.0
 """Speculation is on where it promises so many times plain decoding."""
 MS = 1e-6
@@ -124,11 +126,14 @@ class AdaptiveWindow:
         # What `more` looks up again for every draft of a step.
         self._passes = self._costs.passes()
         self._draft = 0.0
+        self._promised = (0.0, 1)
+        self._promised_for = self._promise_age = 0
         self._calibration = self._belief.source("")
 
     def begin(self, drafter: str, acceptor: str) -> None:  # noqa: ARG002 - the contract's signature; each drafter has a policy of its own
         self._belief = self._beliefs.setdefault(acceptor, _Belief())
         self._catches_up = True
+        self._promised_for = 0
 
     # -- before the step ----------------------------------------------------------------------------------------
 
@@ -152,7 +157,11 @@ class AdaptiveWindow:
             self._reason = "measuring what a plain step costs"
             return 1
         belief = self._belief
-        promise, widest = self._promise(most)
+        if self._promised_for != most or self._promise_age >= PROMISE_KEPT or belief.off:
+            self._promised = self._promise(most)
+            self._promised_for, self._promise_age = most, 0
+        self._promise_age += 1
+        promise, widest = self._promised
         plain = 1.0 / self._costs.passes()[1]
         achieved = belief.tokens / belief.cost if belief.cost else promise
         # What was reached alone would keep a poor choice of windows in place, since a low rate makes every draft pay; what
@@ -215,15 +224,18 @@ class AdaptiveWindow:
         self._kept_all = kept = self._kept_all * chance
         self._expected += kept
         follow = self._next = self._belief.follow[bisect_right(LIKELY, chance)].value
-        passes, draft, rate, base = self._passes, self._draft, self._rate, self._passes[drafted + 1]
-        gain, chance = 0.0, kept
-        for ahead in range(1, self._most - drafted):
+        passes, base, gain = self._passes, self._passes[drafted + 1], kept * follow
+        rate = self._rate
+        if drafted + 1 < self._most and gain > rate * (self._draft + passes[drafted + 2] - base):
+            return True
+        chance, draft = gain, self._draft
+        for ahead in range(2, self._most - drafted):
+            if chance < 0.01:
+                break
             chance *= follow
             gain += chance
             if gain > rate * (draft * ahead + passes[drafted + ahead + 1] - base):
                 return True
-            if chance < 0.01:
-                break
         self._stop(drafted, kept * follow, rate * (draft + passes[drafted + 2] - base))
         return False
 
