@@ -132,7 +132,8 @@ def test_bfloat16_is_kept_and_computed_in_float32(tmp_path: Path) -> None:
         name.removeprefix("model."): tensor for name, tensor in checkpoint.load_weights(torch.float32).items()
     }
     same = SmallDraft(read_shape(tmp_path, checkpoint.config), wide, model.info, kernels)
-    assert torch.equal(model.forward(IDS, 0, 60), same.forward(IDS, 0, 60))
+    # Two kernels, which may sum in another order; bfloat16 in between would be off by a hundredth.
+    assert torch.allclose(model.forward(IDS, 0, 60), same.forward(IDS, 0, 60), atol=1e-4)
     assert model.traffic(1, 0) < 0.55 * same.traffic(1, 0)
 
 

@@ -55,8 +55,10 @@ def instruction(build: Callable[..., Any]) -> Any:
 
 
 def entry(function: F) -> F:
-    """A kernel that is called from outside, compiled at once for the `int` and `float` of its annotations; kept on disk
-    wherever numba finds a folder to write to; gives one of those, or nothing. A full disk or a damaged file there costs the time of compiling, no more."""
+    """A kernel that is called from outside, compiled at once for the `int` and `float` of its annotations; gives one of those,
+    or nothing. Kept on disk wherever numba finds a folder to write to; a full disk or a damaged file there costs the time of
+    compiling, no more. In the process that compiles it a kernel may round otherwise in last bits than in all later ones,
+    which read it back: what it calls is then another copy. So an installation compiles ahead (`__main__`)."""
     names = getattr(function, "__annotations__", {})
     given = PLAIN.get(names.get("return", ""), types.void)
     taken = given(*[PLAIN[kind] for name, kind in names.items() if name != "return"])
