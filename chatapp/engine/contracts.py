@@ -20,6 +20,20 @@ from chatapp.engine.randomness import Streams
 if TYPE_CHECKING:
     from chatapp.engine.sequence import CachedSequence
 
+MODEL_FAILURES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    OSError,
+    AttributeError,
+    AssertionError,
+)
+"""What a model can die of, other people's code included (torch raises RuntimeError for out of memory too). In the draft it
+ends speculation, in the target the reply."""
+
 
 class PartFailed(RuntimeError):
     """A plugin's drafter or model failed; the message names it and says how."""

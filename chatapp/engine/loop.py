@@ -27,6 +27,7 @@ from chatapp.domain.events import (
 )
 from chatapp.domain.tokens import TokenKind
 from chatapp.engine.contracts import (
+    MODEL_FAILURES,
     Control,
     FusedDraftFailed,
     FusedWindow,
@@ -41,20 +42,6 @@ from chatapp.engine.sampling import NotFinite
 from chatapp.engine.step import Parts, Step, StepBudget, outcome_of
 
 __all__ = ["MODEL_FAILURES", "Parts", "SpeculativeRun", "Text"]
-
-MODEL_FAILURES = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-    OSError,
-    AttributeError,
-    AssertionError,
-)
-"""What a model can die of, other people's code included (torch raises RuntimeError for out of memory too). In the draft it
-ends speculation, in the target the reply."""
 
 
 class SpeculativeRun:

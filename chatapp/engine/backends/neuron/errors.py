@@ -24,21 +24,9 @@ from chatapp.domain.errors import (
     NotPrepared,
     UnsupportedModel,
 )
+from chatapp.engine.contracts import MODEL_FAILURES
 
-LIBRARY_FAILURES = (
-    StopIteration,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-    OSError,
-    AttributeError,
-    AssertionError,
-    ImportError,
-    NotImplementedError,
-)
+LIBRARY_FAILURES = (StopIteration, ImportError, *MODEL_FAILURES)
 """What the library's calls can raise. `StopIteration` is the one that must never pass through a generator."""
 GIBIBYTE = 1 << 30
 KEPT_LOG = 1 << 18
