@@ -9,6 +9,7 @@ the engine thread, so that a slow screen never enters a metric.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -95,15 +96,51 @@ class Prefilled:
     duration_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+Estimates = tuple[tuple[str, float], ...]
+
+
 class WindowChoice:
     """What a window policy decided for one step, and from what. `reason` is one sentence for people. `estimates` are named
     figures, in ms, tokens, or probabilities as the name says (`draft_ms`, `verify_ms`, `expected_tokens`); policies choose
-    their own."""
+    their own. Compares by what it says; not to be changed."""
 
-    policy: str
-    reason: str
-    estimates: tuple[tuple[str, float], ...] = ()
+    __slots__ = ("_said", "policy")
+
+    def __init__(self, policy: str, reason: str, estimates: Estimates = ()) -> None:
+        self.policy = policy
+        self._said: tuple[str, Estimates] | Callable[[], tuple[str, Estimates]] = (reason, estimates)
+
+    @classmethod
+    def told_when_asked(cls, policy: str, tell: Callable[[], tuple[str, Estimates]]) -> WindowChoice:
+        """`tell` gives reason and estimates, always the same. Hardly any step is ever asked for its reason, and putting it
+        into words takes longer than deciding."""
+        choice = cls(policy, "")
+        choice._said = tell
+        return choice
+
+    def _told(self) -> tuple[str, Estimates]:
+        if not isinstance(self._said, tuple):
+            self._said = self._said()
+        return self._said
+
+    @property
+    def reason(self) -> str:
+        return self._told()[0]
+
+    @property
+    def estimates(self) -> Estimates:
+        return self._told()[1]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WindowChoice):
+            return NotImplemented
+        return (self.policy, self._told()) == (other.policy, other._told())
+
+    def __hash__(self) -> int:
+        return hash((self.policy, self._told()))
+
+    def __repr__(self) -> str:
+        return f"WindowChoice({self.policy!r}, {self.reason!r}, {self.estimates!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ from chatapp.engine.registry.guards import GuardedPolicy
 from chatapp.engine.sampling import Processor
 from chatapp.engine.sequence import CachedSequence
 from chatapp.engine.threads import ThreadGovernor, default_threads
+from chatapp.engine.windows import arithmetic
 
 LOADING = {"target": (0.35, 0.8), "draft": (0.8, 1.0)}
 """The shares of loading that the sides take."""
@@ -312,6 +313,7 @@ def assemble(
         bandwidth=bandwidth,
     )
     long_rows.prepare(vocabulary)
+    arithmetic.fastest()
     target_sequence = CachedSequence(target, vocabulary)
     draft_sequence = CachedSequence(draft, vocabulary) if draft is not None else None
     registry = (registry or Registry()).with_drafters_tried(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -17,30 +16,8 @@ from chatapp.engine.backends.toy import ToyModel
 from chatapp.engine.contracts import StepOutcome
 from chatapp.engine.control import RunControl
 from chatapp.engine.windows.adaptive import AdaptiveWindow
-from chatapp.engine.windows.calibration import CENTRES, Calibration
-from chatapp.engine.windows.costs import Costs
 from tests.helpers.engine import GREEDY, NEUTRAL, PROMPT, Rig, finished, ids_of, steps_of, toy_rig
-
-UNIT = 1_000_000
-Curve = Callable[[int], float]
-
-
-def flat(window: int) -> float:
-    """Rows cost next to nothing."""
-    return 1.0 + 0.01 * (window - 1)
-
-
-def by_the_row(window: int) -> float:
-    return 1.0 + 0.25 * (window - 1)
-
-
-def blocks_of_eight(window: int) -> float:
-    return 1.0 if window <= 8 else 1.5
-
-
-def padded(window: int) -> float:
-    """Passes are compiled for 2, 4, 8 and 16 rows, and each costs what the next of them does."""
-    return 1.0 + 0.05 * next(size for size in (1, 2, 4, 8, 16) if size >= window)
+from tests.helpers.windows import UNIT, Curve, blocks_of_eight, by_the_row, flat, padded
 
 
 class World:
@@ -98,11 +75,6 @@ class World:
             self.step(lambda: confidence, lambda _: self._rng.random() < rate)
         return self
 
-    def costs(self) -> list[float]:
-        """By k, in units of the machine."""
-        costs = self.policy._costs
-        return [cost * costs.unit_ns / UNIT for cost in costs.passes()]
-
     def _took(self, cost: float) -> int:
         late = self._rng.choice([4.0] + [1.0] * 30) if self._noise else 1.0
         return int(UNIT * self.slow * cost * late * math.exp(self._rng.gauss(0.0, self._noise)))
@@ -111,124 +83,6 @@ class World:
 def tokens_per_cost(rate: float, window: int, draft: float, curve: Curve) -> float:
     """Leviathan et al. 2022: expected tokens over expected cost of a fixed window."""
     return sum(rate**place for place in range(window)) / (curve(window) + draft * (window - 1))
-
-
-# -- costs --------------------------------------------------------------------------------------------------------
-
-
-def test_costs_find_the_curve_through_noise_and_late_steps() -> None:
-    rng, costs = random.Random(5), Costs()
-    for _ in range(60):
-        for window in (1, 2, 4, 8, 9, 16):
-            late = 5.0 if rng.random() < 0.05 else 1.0
-            took = UNIT * blocks_of_eight(window) * math.exp(rng.gauss(0, 0.1)) * late
-            costs.observe_pass(window, int(took))
-            costs.observe_drafts({"model": window}, int(UNIT * 0.1 * window * math.exp(rng.gauss(0, 0.1))))
-    passes = costs.passes()
-    for window in range(1, MAX_WINDOW + 1):
-        assert passes[window] / passes[1] == pytest.approx(blocks_of_eight(window), rel=0.12)
-    assert costs.draft("model") / passes[1] == pytest.approx(0.1, rel=0.12)
-    assert costs.unit_ns * passes[1] == pytest.approx(UNIT, rel=0.2)
-
-
-@given(st.lists(st.tuples(st.integers(1, MAX_WINDOW), st.integers(0, 10**11)), min_size=1, max_size=60))
-def test_a_larger_pass_never_seems_cheaper(passes: list[tuple[int, int]]) -> None:
-    costs = Costs()
-    for window, took in passes:
-        costs.observe_pass(window, took)
-        curve = costs.passes()[1 : MAX_WINDOW + 1]
-        assert all(0 < low <= high for low, high in itertools.pairwise(curve))
-
-
-def test_a_size_that_was_late_once_is_not_given_up() -> None:
-    """Its first time was ten times too long, and that of a larger one: both stay worth a try."""
-    costs = Costs()
-    for _ in range(10):
-        for window in (1, 4):
-            costs.observe_pass(window, UNIT)
-    for window in (5, 10):
-        costs.observe_pass(window, 10 * UNIT)
-    assert max(costs.passes()[1 : MAX_WINDOW + 1]) < 1.5
-    for took in (10 * UNIT, UNIT, UNIT):
-        costs.observe_pass(5, took)
-    assert costs.passes()[5] / costs.passes()[1] == pytest.approx(1.0, abs=0.15)
-
-
-def test_a_size_that_was_timed_on_a_busy_machine_is_tried_again() -> None:
-    costs = Costs()
-    for window in (1, 1, 1, 4, 4, 4):
-        costs.observe_pass(window, UNIT)
-    for _ in range(3):
-        costs.observe_pass(5, 3 * UNIT)
-    assert costs.passes()[5] > 2.5
-    for _ in range(100):
-        costs.observe_pass(4, UNIT)
-    assert costs.passes()[5] < 1.2, "worth a try"
-    costs.observe_pass(5, 3 * UNIT)
-    assert costs.passes()[5] > 2.5, "no better than before: one try is enough"
-
-
-def test_a_slower_machine_scales_every_size() -> None:
-    costs = Costs()
-    for _ in range(20):
-        for window in (1, 8):
-            costs.observe_pass(window, int(UNIT * by_the_row(window)))
-    for _ in range(40):
-        costs.observe_pass(1, 3 * UNIT)
-    assert costs.unit_ns * costs.passes()[8] == pytest.approx(3 * UNIT * by_the_row(8), rel=0.3)
-
-
-def test_each_source_has_a_cost_of_its_own() -> None:
-    costs = Costs()
-    costs.observe_pass(1, UNIT)
-    for step in range(300):
-        model, ngram = (3, 1) if step % 2 else (1, 6)
-        costs.observe_drafts({"model": model, "ngram": ngram}, int(UNIT * (0.2 * model + 0.005 * ngram)))
-    assert costs.draft("model") == pytest.approx(0.2, rel=0.15)
-    assert costs.draft("ngram") < 0.03
-
-
-# -- calibration --------------------------------------------------------------------------------------------------
-
-
-def test_calibration_finds_what_a_confidence_is_worth() -> None:
-    """A drafter that is too sure of itself: kept with the square of its confidence."""
-    rng, calibration = random.Random(7), Calibration()
-    for _ in range(6000):
-        confidence = rng.random()
-        calibration.learn(confidence, kept=rng.random() < confidence**2)
-    calibration.fit()
-    for confidence in (0.1, 0.3, 0.5, 0.7, 0.88):
-        assert calibration.rate(confidence) == pytest.approx(confidence**2, abs=0.1)
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=80))
-def test_more_confidence_never_means_less(tests: list[tuple[float, bool]]) -> None:
-    calibration = Calibration()
-    for confidence, kept in tests:
-        calibration.learn(confidence, kept=kept)
-    calibration.fit()
-    rates = [calibration.rate(centre) for centre in CENTRES]
-    assert rates == sorted(rates)
-    assert 0.0 < rates[0] <= rates[-1] < 1.0
-
-
-def test_a_text_that_changes_for_ever_leaves_bins_that_were_never_tested_as_they_were() -> None:
-    calibration = Calibration()
-    before = [calibration.rate(centre) for centre in CENTRES]
-    for _ in range(3000):
-        calibration.doubt()
-    calibration.fit()
-    assert [calibration.rate(centre) for centre in CENTRES] == pytest.approx(before)
-
-
-def test_sizes_that_are_met_for_the_first_time_leave_the_scale_where_it_is() -> None:
-    """The quickest of three times is quicker than the size; taken for a slower machine, every new size would make what is
-    known of plain steps and of drafts cheaper than it is."""
-    costs, rng = Costs(), random.Random(4)
-    for size in [1] * 30 + [size for size in range(2, MAX_WINDOW + 1) for _ in range(10)]:
-        costs.observe_pass(size, round(1e6 * by_the_row(size) * math.exp(rng.gauss(0.0, 0.15))))
-    assert costs.unit_ns * costs.passes()[1] == pytest.approx(1e6, rel=0.08)
 
 
 # -- windows ------------------------------------------------------------------------------------------------------
@@ -313,7 +167,9 @@ def test_a_window_that_was_begun_is_filled_where_padding_costs_as_much(rate: flo
     world = World(draft=0.005, curve=padded).text(rate, 900)
     late = world.windows[300:]
     assert late.count(filled) > 0.9 * len(late)
-    assert world.costs()[filled] == pytest.approx(padded(filled), rel=0.05)
+    world.text(1.0, 1, confidence=0.8)
+    world.step(lambda: 0.8, lambda _: True, most=filled)
+    assert dict(world.policy.choice().estimates)["verify_ms"] == pytest.approx(padded(filled), rel=0.05)
 
 
 def test_a_drafter_that_draws_whole_windows_gets_the_best_fixed_one() -> None:

@@ -1,104 +1,24 @@
-"""One draft more as long as it pays.
+"""The window policy `adaptive`: which windows are chosen is `deciding`'s affair; here are the parts it is asked through, what
+it remembers by source and rule, and its reasons in words.
 
-Committed tokens per second are to be as many as can be. A further draft is worth its cost when
-
-    S · a  >  λ · (c + v(m + 1) − v(m)),
-
-S the chance that every draft so far is kept, a that the next one is, c what drafting it costs, v what verifying it adds,
-and λ the tokens per second that are reached at present: what the same time would give elsewhere (the stopping rule of
-renewal-reward problems; λ is of the text at hand, since its tokens have to be written in any case). All of it is measured.
-Where rows are cheap in blocks the gain of several drafts is held against their cost together.
-
-Where no window could beat plain decoding, speculation is off, and tried again now and then.
-
-The policy looks at confidences of tokens that stay in the proposal, at costs, and at tests that are over, so every lossless
-rule stays lossless.
+It looks at confidences of tokens that stay in the proposal, at costs, and at tests that are over, so every lossless rule
+stays lossless.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
 
-from chatapp.domain.events import WindowChoice
+from chatapp.domain.events import Estimates, WindowChoice
 from chatapp.engine.contracts import StepOutcome
-from chatapp.engine.windows.calibration import Calibration
-from chatapp.engine.windows.costs import Costs
+from chatapp.engine.windows.arithmetic import Arithmetic, State, fastest
+from chatapp.engine.windows.deciding import DRAFTING, MEASURING, NO_ROOM, RESTING, STOPPED, WHOLE
+from chatapp.engine.windows.records import Belief, Calibration, Costs, DraftCost
 
-PLAIN_FIRST = 3
-"""Plain steps of a fresh pair: what a pass of one row costs is what everything is held against."""
-RATE_MEMORY = 0.92
-"""What is left of tokens and time at each new step: λ is that of some 12 steps."""
-FIRST_MEMORY = 0.94
-"""The same for how often a window's first draft was kept: some 16 tests."""
-FOLLOW_MEMORY = 0.97
-"""And for later drafts, given that those before were kept."""
-LIKELY = (0.5, 0.8, 0.93, 0.98)
-"""Borders between chances of a draft, for what they say of the next one: a sure token is often followed by another."""
-PRIOR_KEPT, PRIOR_TESTS = 0.7, 4
-PROBE_SHARE = 0.02
-"""While speculation is off, trying it may cost so much of plain decoding."""
-SHORTEST_REST, LONGEST_REST = 8, 256
-"""Plain steps between two tries."""
-BACKOFF = 1.5
-PROMISE_KEPT = 4
-"""Steps that a promise is kept for while speculation is on: it moves slowly, and costs as much as all the rest of a plan."""
-PAYS = 1.0
-"""Speculation is on where it promises so many times plain decoding."""
-MS = 1e-6
-
-
-class _Chance:
-    """A running share: quick at first, then with the memory given."""
-
-    __slots__ = ("_memory", "_tests", "value")
-
-    def __init__(self, memory: float) -> None:
-        self.value = PRIOR_KEPT
-        self._memory = memory
-        self._tests = PRIOR_TESTS
-
-    def learn(self, *, kept: bool) -> None:
-        self._tests += 1
-        self.value += max(1.0 - self._memory, 1.0 / self._tests) * (kept - self.value)
-
-    def doubt(self) -> None:
-        """What comes next counts as if little had been seen."""
-        self._tests = PRIOR_TESTS
-
-
-@dataclass
-class _Belief:
-    """What was learnt of drafts under one acceptance rule. `first` is for a window's first draft, `follow[c]` for the one
-    behind a draft of chance class c, given that it was kept."""
-
-    sources: dict[str, Calibration] = field(default_factory=dict)
-    first: _Chance = field(default_factory=lambda: _Chance(FIRST_MEMORY))
-    follow: tuple[_Chance, ...] = field(
-        default_factory=lambda: tuple(_Chance(FOLLOW_MEMORY) for _ in range(len(LIKELY) + 1))
-    )
-    tokens: float = 0.0
-    cost: float = 0.0
-    off: bool = False
-    rest: float = float(SHORTEST_REST)
-    until_probe: int = 0
-
-    def source(self, name: str) -> Calibration:
-        if name not in self.sources:
-            self.sources[name] = Calibration()
-        return self.sources[name]
-
-    def after(self, chance: float) -> _Chance:
-        """That of the next draft, behind one of this chance."""
-        return self.follow[bisect_right(LIKELY, chance)]
-
-    def doubt(self) -> None:
-        """The text has changed: what was learnt is kept, and is given up sooner."""
-        for chance in self.follow:
-            chance.doubt()
-        for calibration in self.sources.values():
-            calibration.doubt()
+ESTIMATES = ("draft_ms", "verify_ms", "plain_ms", "expected_tokens", "first_kept", "next_kept")
 
 
 class AdaptiveWindow:
@@ -109,203 +29,137 @@ class AdaptiveWindow:
         "Drafts one token more while that pays, by measured costs and chances; the slider's k is the most."
     )
 
-    def __init__(self) -> None:
-        self._costs = Costs()
-        self._beliefs: dict[str, _Belief] = {}
-        self._belief = self._beliefs.setdefault("", _Belief())
+    def __init__(self, arithmetic: Arithmetic | None = None) -> None:
+        self._arithmetic = arithmetic or fastest()
+        self._costs_state = self._arithmetic.fresh(Costs)
+        self._costs = self._costs_state.at
+        self._drafts: dict[str, State] = {}
+        """By source."""
+        self._beliefs: dict[str, State] = {}
+        """By acceptance rule."""
+        self._calibrations: dict[tuple[str, str], State] = {}
+        """By rule and source."""
         self._catches_up = True
-        self._most = 1
-        self._source = ""
-        self._asked = True
-        self._rate = 1.0
-        self._probing = False
-        self._kept_all = 1.0
-        self._expected = 1.0
-        self._next = PRIOR_KEPT
-        self._reason = ""
-        # What `more` looks up again for every draft of a step.
-        self._passes = self._costs.passes()
-        self._draft = 0.0
-        self._promised = (0.0, 1)
-        self._promised_for = self._promise_age = 0
-        self._calibration = self._belief.source("")
+        self._rule = self._source = ""
+        self._known = False
+        self._judge_by("")
 
     def begin(self, drafter: str, acceptor: str) -> None:  # noqa: ARG002 - the contract's signature; each drafter has a policy of its own
-        self._belief = self._beliefs.setdefault(acceptor, _Belief())
+        self._judge_by(acceptor)
         self._catches_up = True
-        self._promised_for = 0
 
-    # -- before the step ----------------------------------------------------------------------------------------
-
-    def plan(self, most: int) -> int:
-        self._probing = False
-        self._kept_all = self._expected = 1.0
+    def _judge_by(self, rule: str) -> None:
+        if rule not in self._beliefs:
+            self._beliefs[rule] = self._arithmetic.fresh(Belief)
+        self._rule = rule
+        self._belief, self._copy_told = self._beliefs[rule].at, self._beliefs[rule].copy_told
         self._look_up(self._source)
-        self._most = self._plan(most)
-        return self._most
 
     def _look_up(self, source: str) -> None:
         self._source = source
-        self._draft = self._costs.draft(source)
-        self._calibration = self._belief.source(source)
+        self._draft = self._draft_of(source)
+        self._calibration = self._calibration_of(source)
 
-    def _plan(self, most: int) -> int:
-        if most == 1:
-            self._reason = "there is room for one token only"
-            return 1
-        if self._costs.plain_passes < PLAIN_FIRST:
-            self._reason = "measuring what a plain step costs"
-            return 1
-        belief = self._belief
-        if self._promised_for != most or self._promise_age >= PROMISE_KEPT or belief.off:
-            self._promised = self._promise(most)
-            self._promised_for, self._promise_age = most, 0
-        self._promise_age += 1
-        promise, widest = self._promised
-        plain = 1.0 / self._costs.passes()[1]
-        achieved = belief.tokens / belief.cost if belief.cost else promise
-        # What was reached alone would keep a poor choice of windows in place, since a low rate makes every draft pay; what
-        # is promised alone trusts its estimates too far.
-        self._rate = max((achieved + promise) / 2.0, plain)
-        if promise >= PAYS * plain:
-            if belief.off:
-                belief.off, belief.rest = False, SHORTEST_REST
-                belief.doubt()
-            if self._asked:
-                self._reason = f"drafting up to k {most} pays"
-                return most
-            self._reason = f"k {widest} promises most: this drafter draws its windows whole"
-            return widest
-        if not belief.off:
-            belief.off = True
-            belief.until_probe = self._rest()
-        if belief.until_probe > 0:
-            belief.until_probe -= 1
-            steps = belief.until_probe + 1
-            self._reason = (
-                f"off: drafting costs more than it saves; trying again in {steps} step{'s' * (steps > 1)}"
-            )
-            return 1
-        self._probing = True
-        self._reason = "off, but trying one draft: the text may have become easier"
-        return 2
+    def _draft_of(self, source: str) -> Any:
+        if source not in self._drafts:
+            self._drafts[source] = self._arithmetic.fresh(DraftCost)
+        return self._drafts[source].at
 
-    def _promise(self, most: int) -> tuple[float, int]:
-        """The most tokens per unit of cost that a window of 2 … `most` promises, and which window that is."""
-        passes, draft = self._costs.passes(), self._costs.draft(self._source)
-        chance = self._belief.first.value
-        follow, tokens, drafts = self._belief.after(chance).value, 1.0, 0.0
-        promise, widest = 0.0, 1
-        for window in range(2, most + 1):
-            tokens += chance
-            chance *= follow
-            drafts += draft
-            rate = tokens / (passes[window] + drafts)
-            if rate >= promise:
-                promise, widest = rate, window
-        return promise, widest
+    def _calibration_of(self, source: str) -> Any:
+        key = self._rule, source
+        if key not in self._calibrations:
+            self._calibrations[key] = self._arithmetic.fresh(Calibration)
+        return self._calibrations[key].at
 
-    def _rest(self) -> int:
-        """Plain steps before the next try: so many that it costs little of them, and more after each that failed."""
-        if not self._costs.timed(self._source):
-            return SHORTEST_REST  # what drafting costs is a guess yet
-        passes = self._costs.passes()
-        extra = (passes[2] - passes[1] + 2.0 * self._costs.draft(self._source)) / passes[1]
-        enough = extra / PROBE_SHARE
-        return round(min(max(self._belief.rest, enough), max(LONGEST_REST, enough)))
+    # -- before and within the proposal -------------------------------------------------------------------------
 
-    # -- within the proposal ------------------------------------------------------------------------------------
+    def plan(self, most: int) -> int:
+        return self._arithmetic.plan(self._costs, self._belief, self._draft, most)
 
     def more(self, drafted: int, confidence: float, source: str) -> bool:
-        self._asked = True
         if source != self._source:
             self._look_up(source)
-        chance = self._calibration.rate(confidence)
-        self._kept_all = kept = self._kept_all * chance
-        self._expected += kept
-        follow = self._next = self._belief.follow[bisect_right(LIKELY, chance)].value
-        passes, base, gain = self._passes, self._passes[drafted + 1], kept * follow
-        rate = self._rate
-        if drafted + 1 < self._most and gain > rate * (self._draft + passes[drafted + 2] - base):
-            return True
-        chance, draft = gain, self._draft
-        for ahead in range(2, self._most - drafted):
-            if chance < 0.01:
-                break
-            chance *= follow
-            gain += chance
-            if gain > rate * (draft * ahead + passes[drafted + ahead + 1] - base):
-                return True
-        self._stop(drafted, kept * follow, rate * (draft + passes[drafted + 2] - base))
-        return False
-
-    def _stop(self, drafted: int, kept: float, needed: float) -> None:
-        wanted = "which cannot pay" if needed > 1.0 else f"it must reach {needed:.2f} to pay"
-        self._reason = f"stopped at {drafted}: draft {drafted + 1} would be kept with {kept:.2f}, {wanted}"
+        return self._arithmetic.more(
+            self._costs, self._belief, self._calibration, self._draft, drafted, confidence
+        )
 
     def choice(self) -> WindowChoice:
-        costs = self._costs
-        if not costs.known:
-            return WindowChoice(self.name, self._reason)
-        unit = costs.unit_ns * MS
-        return WindowChoice(
-            self.name,
-            self._reason,
-            (
-                ("draft_ms", costs.draft(self._source) * unit),
-                ("verify_ms", costs.passes()[self._most] * unit),
-                ("plain_ms", costs.passes()[1] * unit),
-                ("expected_tokens", self._expected),
-                ("first_kept", self._belief.first.value),
-                ("next_kept", self._next),
-            ),
+        arithmetic, known = self._arithmetic, self._known
+        if known:
+            arithmetic.sum_up(self._costs, self._belief, self._draft)
+        copied = self._copy_told()
+        return WindowChoice.told_when_asked(
+            self.name, lambda: _in_words(arithmetic.told(copied), known=known)
         )
 
     # -- after the step -----------------------------------------------------------------------------------------
 
     def observe(self, outcome: StepOutcome) -> None:
-        costs, sources = self._costs, outcome.sources
-        drafts = len(sources)
-        costs.observe_pass(outcome.window, outcome.verify_ns + outcome.other_ns)
-        if drafts > 1 and self._expected == 1.0:
-            # A window drawn in one go: its length is settled before the first token is known.
-            self._asked = False
-        spent = costs.passes()[outcome.window]
-        if drafts:
-            last = self._source = sources[-1]
-            # Nearly always one source alone.
-            counts = {last: drafts} if sources.count(last) == drafts else Counter(sources)
-            if not self._catches_up:
-                costs.observe_drafts(counts, outcome.draft_ns)
-            self._learn(outcome)
-            for source, count in counts.items():
-                spent += costs.draft(source) * count
+        arithmetic, sources = self._arithmetic, outcome.sources
+        self._known = True
         # A drafter that was not asked reads next what it missed: its time then says nothing about a token's cost.
-        self._catches_up = not drafts
-        belief = self._belief
-        belief.tokens = belief.tokens * RATE_MEMORY + outcome.accepted + 1
-        belief.cost = belief.cost * RATE_MEMORY + spent
-        if self._probing and drafts:
-            self._after_probe(kept=outcome.accepted > 0)
+        timed, self._catches_up = not self._catches_up, not sources
+        draft_ns = float(outcome.draft_ns) if timed else -1.0
+        rest_ns, last = float(outcome.verify_ns + outcome.other_ns), 0.0
+        if sources:
+            if sources[-1] != self._source:
+                self._look_up(sources[-1])
+            last = outcome.confidences[-1]
+            if sources.count(self._source) < len(sources):
+                self._observe_mixed(outcome, draft_ns, rest_ns)
+                return
+        arguments = (
+            self._costs, self._belief, self._calibration, self._draft,
+            outcome.window, outcome.accepted, outcome.tested, last, draft_ns, rest_ns,
+        )  # fmt: skip
+        if not arithmetic.observe(*arguments):
+            self._remember(outcome.confidences)
+            arithmetic.observe(*arguments)
 
-    def _learn(self, outcome: StepOutcome) -> None:
-        belief, accepted, sources = self._belief, outcome.accepted, outcome.sources
-        following, read = belief.first, set[str]()
-        for place in range(outcome.tested):
-            kept = place < accepted
-            following.learn(kept=kept)
-            source = sources[place]
-            read.add(source)
-            chance = belief.source(source).learn(outcome.confidences[place], kept=kept)
-            following = belief.follow[bisect_right(LIKELY, chance)]
-        for source in read:
-            belief.source(source).read()
+    def _remember(self, confidences: Sequence[float]) -> None:
+        for place, confidence in enumerate(confidences):
+            self._arithmetic.remember(self._belief, place, confidence)
 
-    def _after_probe(self, *, kept: bool) -> None:
-        """A draft that was kept is followed by the next try at once, so that an easy text is heard within a few steps."""
-        belief = self._belief
-        if kept:
-            belief.rest, belief.until_probe = SHORTEST_REST, 0
-        else:
-            belief.rest = min(belief.rest * BACKOFF, LONGEST_REST)
-            belief.until_probe = self._rest()
+    def _observe_mixed(self, outcome: StepOutcome, draft_ns: float, rest_ns: float) -> None:
+        """What `deciding.observe` does, for drafts of several sources."""
+        arithmetic, costs, belief = self._arithmetic, self._costs, self._belief
+        arithmetic.observe_pass(costs, outcome.window, rest_ns)
+        expected = {
+            source: arithmetic.cost_of(self._draft_of(source), count)
+            for source, count in Counter(outcome.sources).items()
+        }
+        drafted = sum(expected.values())
+        if draft_ns >= 0.0:
+            # The error goes to each source by its share of the cost.
+            for source, cost in expected.items():
+                arithmetic.observe_draft(costs, self._draft_of(source), cost / drafted, drafted, draft_ns)
+        self._remember(outcome.confidences)
+        end = 0
+        for source, tests in groupby(outcome.sources[: outcome.tested]):
+            begin, end = end, end + len(list(tests))
+            arithmetic.learn(belief, self._calibration_of(source), begin, end, outcome.accepted)
+        arithmetic.settle(costs, belief, self._draft, outcome.window, outcome.accepted, drafted)
+
+
+def _in_words(told: Sequence[float], *, known: bool) -> tuple[str, Estimates]:
+    """Reason and estimates; none of those before the first step was seen."""
+    return _reason(*told[:4]), tuple(zip(ESTIMATES, told[4:], strict=True)) if known else ()
+
+
+def _reason(reason: float, figure: float, kept: float, needed: float) -> str:
+    """One of `deciding`'s, with its figures."""
+    if reason == NO_ROOM:
+        return "there is room for one token only"
+    if reason == MEASURING:
+        return "measuring what a plain step costs"
+    if reason == DRAFTING:
+        return f"drafting up to k {figure:.0f} pays"
+    if reason == WHOLE:
+        return f"k {figure:.0f} promises most: this drafter draws its windows whole"
+    if reason == RESTING:
+        steps = f"{figure:.0f} step{'s' * (figure > 1)}"
+        return f"off: drafting costs more than it saves; trying again in {steps}"
+    if reason == STOPPED:
+        wanted = "which cannot pay" if needed > 1.0 else f"it must reach {needed:.2f} to pay"
+        return f"stopped at {figure:.0f}: draft {figure + 1:.0f} would be kept with {kept:.2f}, {wanted}"
+    return "off, but trying one draft: the text may have become easier"

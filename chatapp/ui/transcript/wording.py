@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from chatapp.domain.events import EndReason, StepCommitted
+from chatapp.domain.events import EndReason, StepCommitted, WindowChoice
 from chatapp.domain.metrics import run_metrics
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.record import RunRecord, TokenView
@@ -106,7 +104,7 @@ def _decision_facts(step: StepCommitted, view: TokenView) -> list[tuple[str, str
         facts.append(("Window", step.choice.reason))
         figures = step.choice.estimates
         for begin in range(0, len(figures), ESTIMATES_IN_A_LINE):
-            part = replace(step.choice, estimates=figures[begin : begin + ESTIMATES_IN_A_LINE])
+            part = WindowChoice(step.choice.policy, "", figures[begin : begin + ESTIMATES_IN_A_LINE])
             facts.append(("Estimates" if not begin else "", estimates(part)))
     return [(name, readable(value, limit=160)) for name, value in facts if value]
 

@@ -1,10 +1,11 @@
-"""`python -m chatapp.engine.backends.decoder.kernels`: compile what bfloat16 checkpoints, the built-in pair among them, need
-on this processor and keep it on disk, so that the first start has it.
+"""`python -m chatapp.engine.backends.decoder.kernels`: compile what bfloat16 checkpoints, the built-in pair among them, and the
+adaptive window need on this processor and keep it on disk, so that the first start has it.
 """
 
 from __future__ import annotations
 
 from chatapp.engine.backends.decoder.kernels import attending, drafting, gating, normalising
+from chatapp.engine.windows import arithmetic
 
 
 def main() -> None:
@@ -12,6 +13,7 @@ def main() -> None:
     gating("bfloat16")
     attending("bfloat16", "bfloat16")
     drafting("bfloat16")
+    arithmetic.fastest()
 
 
 if __name__ == "__main__":

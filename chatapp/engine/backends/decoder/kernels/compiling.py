@@ -14,8 +14,11 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
+if getattr(numba.config, "DISABLE_JIT", False):
+    raise ImportError("numba is told not to compile")
+
 F = TypeVar("F", bound=Callable[..., Any])
-PLAIN = {"int": types.intp, "float": types.float64}
+PLAIN = {"int": types.intp, "float": types.float64, "bool": types.boolean}
 UNKEPT = (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, pickle.PickleError)
 """What numba raises without a folder to write to, and what reading and writing its files there does."""
 
@@ -55,7 +58,7 @@ def instruction(build: Callable[..., Any]) -> Any:
 
 
 def entry(function: F) -> F:
-    """A kernel that is called from outside, compiled at once for the `int` and `float` of its annotations; gives one of those,
+    """A kernel that is called from outside, compiled at once for the `int`, `float` and `bool` of its annotations; gives one of those,
     or nothing. Kept on disk wherever numba finds a folder to write to; a full disk or a damaged file there costs the time of
     compiling, no more. In the process that compiles it a kernel may round otherwise in last bits than in all later ones,
     which read it back: what it calls is then another copy. So an installation compiles ahead (`__main__`)."""

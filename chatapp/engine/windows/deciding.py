@@ -1,0 +1,261 @@
+"""One draft more as long as it pays: the adaptive window's decisions over what was learnt.
+
+Committed tokens per second are to be as many as can be. A further draft is worth its cost when
+
+    S · a  >  λ · (c + v(m + 1) − v(m)),
+
+S the chance that every draft so far is kept, a that the next one is, c what drafting it costs, v what verifying it adds,
+and λ the tokens per second that are reached at present: what the same time would give elsewhere (the stopping rule of
+renewal-reward problems; λ is of the text at hand, since its tokens have to be written in any case). All of it is measured.
+Where rows are cheap in blocks the gain of several drafts is held against their cost together.
+
+Where no window could beat plain decoding, speculation is off, and tried again now and then.
+
+Functions of records and numbers alone: `compiling` may compile them.
+"""
+
+from __future__ import annotations
+
+import math
+
+from chatapp.engine.windows import calibration as calibrating
+from chatapp.engine.windows import costs as costing
+from chatapp.engine.windows.records import (
+    CLASSES,
+    LIKELY,
+    PRIOR_TESTS,
+    SHORTEST_REST,
+    Belief,
+    Calibration,
+    Costs,
+    DraftCost,
+)
+
+PLAIN_FIRST = 3
+"""Plain steps of a fresh pair: what a pass of one row costs is what everything is held against."""
+RATE_MEMORY = 0.92
+"""What is left of tokens and time at each new step: λ is that of some 12 steps."""
+FIRST_MEMORY = 0.94
+"""The same for how often a window's first draft was kept: some 16 tests."""
+FOLLOW_MEMORY = 0.97
+"""And for later drafts, given that those before were kept."""
+PROBE_SHARE = 0.02
+"""While speculation is off, trying it may cost so much of plain decoding."""
+LONGEST_REST = 256
+"""Plain steps between two tries."""
+BACKOFF = 1.5
+PROMISE_KEPT = 4
+"""Steps that a promise is kept for while speculation is on: it moves slowly, and costs as much as all the rest of a plan."""
+PAYS = 1.0
+"""Speculation is on where it promises so many times plain decoding."""
+MS = 1e-6
+NEGLIGIBLE = 0.01
+"""Drafts ahead that are kept with less than this are not thought of."""
+
+NO_ROOM, MEASURING, DRAFTING, WHOLE, RESTING, TRYING, STOPPED = range(7)
+"""Reasons in `Belief.told`."""
+
+
+def plan(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
+    """k of the next step, at most `most`."""
+    belief.probing = False
+    belief.kept_all = belief.expected = 1.0
+    belief.stored = 0
+    belief.most = _planned(costs, belief, draft, most)
+    return belief.most
+
+
+def _planned(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
+    if most == 1:
+        return _tell(belief, NO_ROOM, 1, 0)
+    if costs.seen[1] < PLAIN_FIRST:
+        return _tell(belief, MEASURING, 1, 0)
+    if belief.promised_for != most or belief.promise_age >= PROMISE_KEPT or belief.off:
+        _promise(costs, belief, draft, most)
+        belief.promised_for, belief.promise_age = most, 0
+    belief.promise_age += 1
+    plain = 1.0 / costs.passes[1]
+    achieved = belief.tokens / belief.cost if belief.cost > 0.0 else belief.promise
+    # What was reached alone would keep a poor choice of windows in place, since a low rate makes every draft pay; what is
+    # promised alone trusts its estimates too far.
+    belief.rate = max((achieved + belief.promise) / 2.0, plain)
+    if belief.promise >= PAYS * plain:
+        if belief.off:
+            _doubt(belief)
+        if belief.asks:
+            return _tell(belief, DRAFTING, most, most)
+        return _tell(belief, WHOLE, belief.widest, belief.widest)
+    if not belief.off:
+        belief.off = True
+        belief.until_probe = _rest(costs, belief, draft)
+    if belief.until_probe > 0:
+        belief.until_probe -= 1
+        return _tell(belief, RESTING, 1, belief.until_probe + 1)
+    belief.probing = True
+    return _tell(belief, TRYING, 2, 0)
+
+
+def _tell(belief: Belief, reason: int, window: int, figure: int) -> int:
+    belief.told[0], belief.told[1] = float(reason), float(figure)
+    return window
+
+
+def _doubt(belief: Belief) -> None:
+    """The text has changed: what was learnt is kept, and is given up sooner."""
+    belief.off, belief.rest = False, float(SHORTEST_REST)
+    belief.doubts += 1
+    for place in range(1, 1 + CLASSES):
+        belief.tests[place] = PRIOR_TESTS
+
+
+def _promise(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> None:
+    """The most tokens per unit of cost that a window of 2 … `most` promises, and which window that is."""
+    chance = belief.chances[0]
+    follow, tokens, drafts = belief.chances[1 + class_of(chance)], 1.0, 0.0
+    belief.promise, belief.widest = 0.0, 1
+    for window in range(2, most + 1):
+        tokens += chance
+        chance *= follow
+        drafts += draft.cost
+        rate = tokens / (costs.passes[window] + drafts)
+        if rate >= belief.promise:
+            belief.promise, belief.widest = rate, window
+
+
+def _rest(costs: Costs, belief: Belief, draft: DraftCost) -> int:
+    """Plain steps before the next try: so many that it costs little of them, and more after each that failed."""
+    if draft.seen == 0:
+        return SHORTEST_REST  # what drafting costs is a guess yet
+    passes = costs.passes
+    enough = (passes[2] - passes[1] + 2.0 * draft.cost) / passes[1] / PROBE_SHARE
+    return int(min(max(belief.rest, enough), max(float(LONGEST_REST), enough)) + 0.5)
+
+
+def class_of(chance: float) -> int:
+    place = 0
+    while place < CLASSES - 1 and LIKELY[place] <= chance:
+        place += 1
+    return place
+
+
+def more(
+    costs: Costs, belief: Belief, calibration: Calibration, draft: DraftCost, drafted: int, confidence: float
+) -> bool:
+    """After the `drafted`-th token of this confidence: whether one more is worth its cost."""
+    belief.asks = True
+    if drafted == belief.stored + 1:
+        belief.confidences[drafted - 1], belief.stored = confidence, drafted
+    chance = calibrating.rate_of(calibration, confidence)
+    kept = belief.kept_all * chance
+    belief.kept_all = kept
+    belief.expected += kept
+    follow = belief.chances[1 + class_of(chance)]
+    belief.following = follow
+    passes, base = costs.passes, costs.passes[drafted + 1]
+    chance, gain = kept, 0.0
+    for ahead in range(1, max(belief.most - drafted, 2)):
+        chance *= follow
+        gain += chance
+        spent = belief.rate * (draft.cost * ahead + passes[drafted + ahead + 1] - base)
+        if gain > spent and drafted + 1 < belief.most:
+            return True
+        if ahead == 1:
+            belief.told[1], belief.told[2], belief.told[3] = float(drafted), gain, spent
+        if chance < NEGLIGIBLE:
+            break
+    belief.told[0] = float(STOPPED)
+    return False
+
+
+def observe(
+    costs: Costs, belief: Belief, calibration: Calibration, draft: DraftCost, window: int, accepted: int, tested: int,
+    last_confidence: float, draft_ns: float, rest_ns: float,
+) -> bool:  # fmt: skip
+    """A step is over whose drafts, if any, are of one source: all that follows, in one call. `draft_ns` is negative where it
+    says nothing about a draft's cost. False, and nothing is done, where confidences of more than the last draft are to be
+    remembered first."""
+    drafts = window - 1
+    if belief.stored < drafts - 1:
+        return False
+    costing.observe_pass(costs, window, rest_ns)
+    drafted = draft.cost * drafts
+    if drafts > 0:
+        belief.confidences[drafts - 1] = last_confidence
+        if draft_ns >= 0.0:
+            costing.observe_draft(costs, draft, 1.0, drafted, draft_ns)
+        learn(belief, calibration, 0, tested, accepted)
+    settle(costs, belief, draft, window, accepted, drafted)
+    return True
+
+
+def remember(belief: Belief, place: int, confidence: float) -> None:
+    """The confidence of the draft at `place`, which `more` was not told."""
+    belief.confidences[place] = confidence
+    belief.stored = max(belief.stored, place + 1)
+
+
+def learn(belief: Belief, calibration: Calibration, begin: int, end: int, accepted: int) -> None:
+    """The tests of drafts `begin` … `end` of a window, all of one source, of which the first `accepted` were kept. In order:
+    a draft's chance depends on the one before it."""
+    if begin == 0:
+        belief.behind = 0
+    while calibration.doubts < belief.doubts:
+        calibrating.doubt(calibration)
+    for place in range(begin, end):
+        kept = 1.0 if place < accepted else 0.0
+        memory = FIRST_MEMORY if belief.behind == 0 else FOLLOW_MEMORY
+        belief.tests[belief.behind] += 1
+        rate = max(1.0 - memory, 1.0 / belief.tests[belief.behind])
+        belief.chances[belief.behind] += rate * (kept - belief.chances[belief.behind])
+        chance = calibrating.take_in(calibration, belief.confidences[place], kept)
+        belief.behind = 1 + class_of(chance)
+    calibrating.read(calibration)
+
+
+def settle(
+    costs: Costs, belief: Belief, draft: DraftCost, window: int, accepted: int, drafted: float
+) -> None:
+    """A step of `window` rows is over, whose drafts cost `drafted` plain steps."""
+    belief.tokens = belief.tokens * RATE_MEMORY + accepted + 1
+    belief.cost = belief.cost * RATE_MEMORY + costs.passes[window] + drafted
+    if window > 2 and belief.expected == 1.0:
+        # A window drawn in one go: its length is settled before the first token is known.
+        belief.asks = False
+    if not belief.probing or window == 1:
+        return
+    if accepted > 0:
+        # A draft that was kept is followed by the next try at once, so that an easy text is heard within a few steps.
+        belief.rest, belief.until_probe = float(SHORTEST_REST), 0
+    else:
+        belief.rest = min(belief.rest * BACKOFF, float(LONGEST_REST))
+        belief.until_probe = _rest(costs, belief, draft)
+
+
+def sum_up(costs: Costs, belief: Belief, draft: DraftCost) -> None:
+    """The estimates behind a choice: a draft, the window's pass and a plain one in ms, tokens expected, chances of a window's
+    first draft and of the next one."""
+    scale = math.exp(costs.scale) * MS
+    told = belief.told
+    told[4] = draft.cost * scale
+    told[5] = costs.passes[belief.most] * scale
+    told[6] = costs.passes[1] * scale
+    told[7] = belief.expected
+    told[8] = belief.chances[0]
+    told[9] = belief.following
+
+
+ARITHMETIC = (
+    class_of,
+    _tell,
+    _doubt,
+    _promise,
+    _rest,
+    _planned,
+    plan,
+    more,
+    observe,
+    remember,
+    learn,
+    settle,
+    sum_up,
+)
