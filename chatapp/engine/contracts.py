@@ -64,7 +64,8 @@ class CausalModel(Protocol):
         """Compute KV for `ids` at positions `start`, `start`+1, … and return the logits of the last `rows` of them.
 
         Positions below `start` must have been computed before; KV at `start` and above is overwritten or dropped.
-        Returns `[rows, V]`, which belong to the caller: a later call must not write into them, since rows are looked at lazily.
+        Returns `[rows, V]`, which belong to the caller: a later call must not write into them, since rows are looked at lazily,
+        and the caller may.
         """
         ...
 

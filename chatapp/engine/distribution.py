@@ -15,13 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chatapp.engine.long_rows import mass
+from chatapp.engine.long_rows import BLOCK, mass, subtracted
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ids: TypeAlias = npt.NDArray[np.int64]
 
-BLOCK = 512
-"""Long rows are summed in blocks of this many: short enough for float32 sums of 1e-7, and for one thread in any BLAS."""
 ONES = {dtype: np.ones(BLOCK, dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
 HAS_VECDOT = hasattr(np, "vecdot")
 """Since numpy 2.0. The compiler of the Neuron SDK holds numpy at 1.26, where the same sums take three times as long."""
@@ -98,6 +96,41 @@ class GreedyRow(Row):
         return normalised(np.exp(self.scores - self.scores[self.best]))
 
 
+class WeighedRow(Row):
+    """A dense row of which only weights are known, and their sums: it is seldom that anybody asks for every probability."""
+
+    __slots__ = ("_mass", "_sums", "_weights")
+
+    def __init__(self, best: int, weights: Floats, sums: Floats, mass: float) -> None:
+        """`sums` are those of every BLOCK weights, `mass` is that of all. The arrays are the row's from here on."""
+        self.best = best
+        self.ids = None
+        self.size = len(weights)
+        self._known = {}
+        self._weights = weights
+        self._sums: Floats | None = sums
+        self._mass = mass
+
+    @property
+    def unscaled(self) -> tuple[Floats, float]:
+        """Weights and what to divide them by."""
+        return self._weights, self._mass
+
+    @property
+    def probs(self) -> Floats:  # type: ignore[override]  # computed where a plain row stores it
+        if self._sums is not None:
+            normalised(self._weights, self._mass)
+            self._sums, self._mass = None, 1.0
+        return self._weights
+
+    def _prob(self, token: int) -> float:
+        # In float32, as in `probs`: the same number whoever asks first.
+        return float(self._weights[token] / self._weights.dtype.type(self._mass))
+
+    def draw(self, uniform: float) -> int:
+        return draw(self._weights, None, uniform, self._sums)
+
+
 def one_hot(token: int, size: int) -> Row:
     """All mass on one id: the distribution of a proposal that was not sampled."""
     return Row(token, np.ones(1, np.float64), np.array([token], np.int64), size)
@@ -127,16 +160,17 @@ def normalised(weights: Floats, known: float | None = None) -> Floats:
     return weights
 
 
-def draw(weights: Floats, ids: Ids | None, uniform: float) -> int:
+def draw(weights: Floats, ids: Ids | None, uniform: float, sums: Floats | None = None) -> int:
     """The smallest place whose cumulative weight exceeds `uniform` of the total, as an id.
 
-    `weights` are non-negative and of any positive mass. Never gives a place of weight zero.
+    `weights` are non-negative and of any positive mass; `sums` are their block sums where those are known. Never gives a
+    place of weight zero.
     """
     if len(weights) <= BLOCK:
         place = _place(weights, uniform)
     else:
         # The block first, then the place in it: two short cumulative sums instead of one long.
-        cumulative = np.cumsum(block_sums(weights))
+        cumulative = np.cumsum(block_sums(weights) if sums is None else sums)
         wanted = uniform * cumulative[-1]
         block = int(cumulative.searchsorted(wanted, side="right"))
         if block == len(cumulative):
@@ -167,6 +201,13 @@ def residual(target: Row, draft: Row, weight: float = 1.0) -> Floats:
 
 def draw_residual(target: Row, draft: Row, uniform: float, weight: float = 1.0) -> tuple[int, bool]:
     """A draw from the normalised residual; from the target itself (and True) where rounding left no mass to normalise."""
+    if isinstance(target, WeighedRow) and isinstance(draft, WeighedRow):
+        found = subtracted(*target.unscaled, *draft.unscaled, weight)
+        if found is not None:
+            rest, sums, mass_left = found
+            if mass_left <= np.finfo(rest.dtype).eps:
+                return target.draw(uniform), True
+            return draw(rest, None, uniform, sums), False
     rest = residual(target, draft, weight)
     if total(rest) <= np.finfo(target.probs.dtype).eps:
         return target.draw(uniform), True

@@ -15,19 +15,66 @@ import numpy.typing as npt
 
 LONG = 16_384
 """Rows of at least this many ids."""
+BLOCK = 512
+"""Long rows are summed in blocks of this many: short enough for float32 sums of 1e-7, and for one thread in any BLAS."""
+CANDIDATES = 16_384
+"""Of so many ids at most it can be told in one pass which of them top-p keeps."""
 
 
 def weighed(
     scores: npt.NDArray[np.floating[Any]], top: np.floating[Any], temperature: float
-) -> tuple[npt.NDArray[np.floating[Any]], float] | None:
-    """e^((scores − top) / temperature), a new array, and its sum as good as one in float64."""
+) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.float64], float] | None:
+    """e^((scores − top) / temperature), a new array, their sums by every BLOCK, and the whole sum as good as one in float64."""
     kernels = _kernels() if _is_long(scores) else None
     if kernels is None:
         return None
     scores = np.ascontiguousarray(scores)
-    result = np.empty_like(scores)
-    mass = kernels.weighing()(_address(scores), _address(result), len(scores), float(top), temperature)
-    return result, mass
+    result, sums = np.empty_like(scores), np.empty(-(-len(scores) // BLOCK))
+    mass = kernels.weighing()(
+        _address(scores), _address(result), _address(sums), len(scores), float(top), temperature
+    )
+    return result, sums, mass
+
+
+def narrowed(
+    scores: npt.NDArray[np.floating[Any]],
+    top: np.floating[Any],
+    temperature: float,
+    top_p: float,
+    min_p: float,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
+    """What top-p and then min-p keep: ids, ascending, and their probabilities. None also where that is more than can be told
+    without looking at every id again."""
+    kernels = _kernels() if _is_long(scores) else None
+    if kernels is None:
+        return None
+    scores = np.ascontiguousarray(scores)
+    ids, probs = np.empty(CANDIDATES, np.int64), np.empty(CANDIDATES, np.float32)
+    work = np.empty(kernels.WORK_BYTES, np.uint8)
+    count = kernels.narrowing()(
+        _address(scores), len(scores), float(top), temperature, top_p, min_p, _address(ids), _address(probs), CANDIDATES,
+        _address(work),
+    )  # fmt: skip
+    # Copies: a few numbers need not hold room for thousands.
+    return (ids[:count].copy(), probs[:count].copy()) if count else None
+
+
+def subtracted(
+    target: npt.NDArray[np.floating[Any]],
+    target_mass: float,
+    draft: npt.NDArray[np.floating[Any]],
+    draft_mass: float,
+    weight: float,
+) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.float64], float] | None:
+    """max(weight · target / target_mass − draft / draft_mass, 0), a new array, its sums by every BLOCK, and the whole sum."""
+    kernels = _kernels() if _is_long(target) and _is_long(draft) and len(target) == len(draft) else None
+    if kernels is None:
+        return None
+    result, sums = np.empty_like(target), np.empty(-(-len(target) // BLOCK))
+    mass = kernels.subtracting()(
+        _address(target), _address(draft), _address(result), _address(sums), len(target), weight, target_mass, draft_mass
+    )  # fmt: skip
+    return result, sums, mass
 
 
 def mass(scores: npt.NDArray[np.floating[Any]], top: np.floating[Any]) -> float | None:
@@ -56,6 +103,8 @@ def prepare(vocabulary: int) -> None:
     rows = np.zeros((2, vocabulary), np.float32)
     turned(np.zeros((vocabulary, 2), np.float32).T, rows)
     weighed(rows[0], rows[0, 0], 1.0)
+    narrowed(rows[0], rows[0, 0], 1.0, 0.9, 0.0)
+    subtracted(rows[0], 1.0, rows[1], 1.0, 1.0)
     mass(rows[0], rows[0, 0])
 
 
@@ -71,6 +120,6 @@ def _kernels() -> ModuleType | None:
     return kernels()
 
 
-def _address(array: npt.NDArray[np.floating[Any]]) -> int:
+def _address(array: npt.NDArray[Any]) -> int:
     address: int = array.__array_interface__["data"][0]
     return address

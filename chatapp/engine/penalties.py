@@ -5,13 +5,22 @@ Right inside a window: the row of position i sees the drafts in front of it, as 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine.distribution import Floats, Ids
+
+Before: TypeAlias = tuple[Ids, Floats]
+"""Ids, and the logits that they had."""
+
+
+def put_back(scores: Floats, before: Before) -> None:
+    """What `Penalties.apply` changed is as it was, to the bit."""
+    ids, values = before
+    scores[ids] = values
 
 
 class Penalties:
@@ -46,24 +55,33 @@ class Penalties:
         if not self._active and not len(self._bias_ids):
             return scores
         result = scores.copy()
+        self.apply(result, context, drafts)
+        return result
+
+    def apply(self, scores: Floats, context: Sequence[int], drafts: Sequence[int]) -> Before | None:
+        """Change `scores` `[V]` themselves; gives the ids that were changed and what they had, for `put_back` before the next
+        row, or None when nothing applies. Copying half a megabyte for the few numbers that change would take as long as
+        drawing from it."""
+        before: Before | None = None
         if self._active:
             self._count(context, len(scores))
-            count = len(self._places)
-            ids = self._ids[:count]
-            result[ids] = self._changed(scores[ids], self._times[:count])
-            drafted = Counter(
-                token
-                for token in drafts
-                if token < len(scores) and (self._counts or token not in self._places)
-            )
-            if drafted:
-                ids = np.fromiter(drafted, np.int64, len(drafted))
-                times = [self._replied(token) + more for token, more in drafted.items()]
-                result[ids] = self._changed(scores[ids], np.array(times))
+            ids = self._ids[: self._with_drafts(drafts, len(scores))]
+            values = scores[ids]
+            # Of an id that stands there twice the last is written: the one that counts drafts.
+            scores[ids] = self._changed(values, self._times[: len(ids)])
+            before = ids, values
         if len(self._bias_ids):
-            known = self._bias_ids < len(result)
-            result[self._bias_ids[known]] += self._bias[known].astype(result.dtype)
-        return result
+            known = self._bias_ids < len(scores)
+            biased = self._bias_ids[known]
+            penalised = scores[biased]
+            scores[biased] += self._bias[known].astype(scores.dtype)
+            # Put back in this order an id that was changed twice gets its first value.
+            before = (
+                (biased, penalised)
+                if before is None
+                else (np.concatenate([biased, before[0]]), np.concatenate([penalised, before[1]]))
+            )
+        return before
 
     def _count(self, context: Sequence[int], size: int) -> None:
         """The context only ever grows within a run; where it did not, count anew. Ids behind the vocabulary are left out."""
@@ -73,17 +91,33 @@ class Penalties:
             token = context[index]
             if token >= size:
                 continue
-            place = self._places.setdefault(token, len(self._places))
-            if place == len(self._ids):
-                self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
-                self._times = np.concatenate([self._times, np.zeros_like(self._times)])
-            self._ids[place] = token
+            place = self._places.get(token)
+            if place is None:
+                place = self._places[token] = self._noted(len(self._places), token, 0)
             self._times[place] += index >= self._prompt_length
         self._counted = len(context)
 
-    def _replied(self, token: int) -> int:
-        place = self._places.get(token)
-        return 0 if place is None else int(self._times[place])
+    def _with_drafts(self, drafts: Sequence[int], size: int) -> int:
+        """Notes ids that stand in `drafts`, and how often in all, behind what was counted, where the next row overwrites them;
+        gives how many then stand there."""
+        count = len(self._places)
+        drafted: dict[int, int] = {}
+        for token in drafts:
+            if token < size and (self._counts or token not in self._places):
+                drafted[token] = drafted.get(token, 0) + 1
+        for token, times in drafted.items():
+            place = self._places.get(token)
+            self._noted(count, token, times if place is None else int(self._times[place]) + times)
+            count += 1
+        return count
+
+    def _noted(self, place: int, token: int, times: int) -> int:
+        """`place` itself, where the id now stands."""
+        if place == len(self._ids):
+            self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
+            self._times = np.concatenate([self._times, np.zeros_like(self._times)])
+        self._ids[place], self._times[place] = token, times
+        return place
 
     def _changed(self, values: Floats, times: Ids) -> Floats:
         """Logits of ids seen before. Repetition divides positive and multiplies negative ones (Keskar et al. 2019, CTRL);

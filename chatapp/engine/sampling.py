@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from chatapp.domain.request import SamplingSettings
-from chatapp.engine.distribution import Floats, GreedyRow, Ids, Row, normalised, total
-from chatapp.engine.long_rows import weighed
-from chatapp.engine.penalties import Penalties
+from chatapp.engine.distribution import Floats, GreedyRow, Ids, Row, WeighedRow, normalised, total
+from chatapp.engine.long_rows import narrowed, weighed
+from chatapp.engine.penalties import Penalties, put_back
 
 SMALLEST_TEMPERATURE = 1e-30
 """Below it logits would overflow float32 to infinity, and then to NaN; the distribution is one-hot long before."""
@@ -49,34 +49,59 @@ class Processor:
         Half precision is widened to float32 first; float64 stays. Raises `NotFinite`.
         """
         wide = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-        scores: Floats = self._penalties.applied(wide.numpy(), context, drafts)
-        best = int(scores.argmax())  # numpy's argmax stops at the first NaN
-        if not math.isfinite(scores[best]):
-            raise NotFinite("logits that are not finite")
+        scores: Floats = wide.numpy()
         if self._settings.greedy:
-            return GreedyRow(best, scores)
-        ids: Ids | None = None
-        if 0 < self._settings.top_k < len(scores):
-            ids = largest(scores, self._settings.top_k)
-            weights, mass = self._weights(scores[ids], scores[best])
-        else:
-            weights, mass = self._weights(scores, scores[best])
+            scores = self._penalties.applied(scores, context, drafts)
+            return GreedyRow(best_of(scores), scores)
+        scores = np.ascontiguousarray(scores)  # elsewhere one number could be in several places
+        before = self._penalties.apply(scores, context, drafts)
+        try:
+            return self._distribution(best_of(scores), scores)
+        finally:
+            if before is not None:
+                put_back(scores, before)
+
+    def _distribution(self, best: int, scores: Floats) -> Row:
+        """Of logits that belong to somebody else: nothing of them stays in the row."""
+        settings = self._settings
+        if 0 < settings.top_k < len(scores):
+            ids = largest(scores, settings.top_k)
+            return self._kept(best, self._weights(scores[ids], scores[best]), None, ids, len(scores))
+        if settings.top_p < 1.0:
+            found = narrowed(scores, scores[best], self._temperature, settings.top_p, settings.min_p)
+            if found is not None:
+                return Row(best, found[1], found[0], len(scores))
+        dense = weighed(scores, scores[best], self._temperature)
+        if dense is None:
+            return self._kept(best, self._weights(scores, scores[best]), None, None, len(scores))
+        weights, sums, mass = dense
+        if settings.top_p >= 1.0 and settings.min_p <= 0.0:
+            return WeighedRow(best, weights, sums, mass)
+        return self._kept(best, weights, mass, None, len(scores))
+
+    def _kept(self, best: int, weights: Floats, mass: float | None, ids: Ids | None, size: int) -> Row:
+        """What top-p and min-p leave; `mass` is the weights' sum where it is known, `ids` whose they are (None: everyone's)."""
         kept = nucleus(weights, self._settings.top_p, self._settings.min_p, mass)
         if kept is not None:
             weights, mass = weights[kept], None
             ids = kept if ids is None else ids[kept]
-        return Row(best, normalised(weights, mass), ids, len(scores))
+        return Row(best, normalised(weights, mass), ids, size)
 
-    def _weights(self, scores: Floats, top: np.floating[Any]) -> tuple[Floats, float | None]:
-        """Exponentials of scaled logits, the largest 1, and their sum where it is known. The largest is taken off before the
-        division: a tiny temperature cannot overflow."""
-        found = weighed(scores, top, self._temperature)
-        if found is not None:
-            return found
+    def _weights(self, scores: Floats, top: np.floating[Any]) -> Floats:
+        """Exponentials of scaled logits, the largest 1. The largest is taken off before the division: a tiny temperature
+        cannot overflow."""
         result: Floats = scores - top
         if self._temperature != 1.0:
             result /= result.dtype.type(self._temperature)
-        return np.exp(result, out=result), None
+        return np.exp(result, out=result)
+
+
+def best_of(scores: Floats) -> int:
+    """The id with the largest logit, the lowest at a tie. Raises `NotFinite`."""
+    best = int(scores.argmax())  # numpy's argmax stops at the first NaN
+    if not math.isfinite(scores[best]):
+        raise NotFinite("logits that are not finite")
+    return best
 
 
 def largest(scores: Floats, count: int) -> Ids:

@@ -18,8 +18,8 @@ from transformers import RepetitionPenaltyLogitsProcessor
 from chatapp.bench.chi_square import chi_square_p
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine.backends.toy import ToyModel
-from chatapp.engine.penalties import Penalties
-from chatapp.engine.sampling import Processor
+from chatapp.engine.penalties import Penalties, put_back
+from chatapp.engine.sampling import NotFinite, Processor
 from tests.helpers.engine import GREEDY, NEUTRAL, PROMPT, finished, ids_of, steps_of, toy_rig
 from tests.helpers.rows import dense
 
@@ -79,6 +79,44 @@ def test_the_definitions(
     found = Penalties(chosen, len(prompt)).applied(logits, [*prompt, *reply], drafts)
     assert found == pytest.approx(by_hand(before.tolist(), prompt, [*reply, *drafts], chosen), abs=1e-12)
     assert np.array_equal(logits, before), "the model's own logits stay as they are"
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    context=st.lists(IDS, max_size=20),
+    drafts=st.lists(IDS, max_size=5),
+    repetition=st.sampled_from([1.0, 1.3]),
+    frequency=st.sampled_from([0.0, 0.4]),
+    bias=st.dictionaries(IDS, st.floats(-100.0, 100.0), max_size=6),
+)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_row_leaves_the_logits_as_they_were(
+    temperature: float,
+    seed: int,
+    context: list[int],
+    drafts: list[int],
+    repetition: float,
+    frequency: float,
+    bias: dict[int, float],
+) -> None:
+    logits = np.random.default_rng(seed).standard_normal(SIZE)
+    logits[::5] = -0.0
+    chosen = settings_of(repetition, 0.0, frequency, tuple(bias.items()))
+    before, changed = logits.tobytes(), Penalties(chosen, 2).applied(logits, context, drafts)
+    undo = Penalties(chosen, 2).apply(logits, context, drafts)
+    assert logits.tobytes() == changed.tobytes()
+    if undo is not None:
+        put_back(logits, undo)
+    assert logits.tobytes() == before
+    processor = Processor(replace(chosen, temperature=temperature, top_p=1.0), 2)
+    row = processor.row(torch.from_numpy(logits), context, drafts)
+    assert row.prob(row.best) == pytest.approx(np.exp(changed.max()) / np.exp(changed).sum())
+    assert logits.tobytes() == before
+    logits[3] = np.nan
+    before = logits.tobytes()
+    with pytest.raises(NotFinite):
+        processor.row(torch.from_numpy(logits), context, drafts)
+    assert logits.tobytes() == before
 
 
 @given(

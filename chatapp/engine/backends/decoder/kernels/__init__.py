@@ -13,10 +13,11 @@ from functools import lru_cache
 from chatapp.engine.backends.decoder.kernels.attention import CHUNK, TILE, attended
 from chatapp.engine.backends.decoder.kernels.compiling import LANES, entry, stamp_of_sources
 from chatapp.engine.backends.decoder.kernels.draft import LAYER_ADDRESSES, drafted
+from chatapp.engine.backends.decoder.kernels.nucleus import WORK_BYTES, nucleus
 from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
 from chatapp.engine.backends.decoder.kernels.panels import STRIP
 from chatapp.engine.backends.decoder.kernels.rows import add_and_normalise, gated
-from chatapp.engine.backends.decoder.kernels.vocabulary import massed, turned, weighed
+from chatapp.engine.backends.decoder.kernels.vocabulary import massed, remaining, turned, weighed
 
 __all__ = [
     "CHUNK",
@@ -24,11 +25,14 @@ __all__ = [
     "LAYER_ADDRESSES",
     "STRIP",
     "TILE",
+    "WORK_BYTES",
     "attending",
     "drafting",
     "gating",
     "massing",
+    "narrowing",
     "normalising",
+    "subtracting",
     "turning",
     "weighing",
 ]
@@ -117,17 +121,58 @@ def drafting(kind: str) -> Kernel:
 
 
 @lru_cache(maxsize=1)
-def weighing() -> Callable[[int, int, int, float, float], float]:
-    """`(scores, out, size, top, temperature)`: out = e^((scores − top) / temperature), 0 where that is below float32's range;
-    gives the sum. float32 both."""
+def weighing() -> Callable[[int, int, int, int, float, float], float]:
+    """`(scores, out, sums, size, top, temperature)`: out = e^((scores − top) / temperature), 0 where that is below float32's
+    range; gives the sum, and in `sums` that of every block. float32 both, sums float64."""
     stamp = stamp_of_sources()
 
     @entry
-    def weigh(scores: int, out: int, size: int, top: float, temperature: float) -> float:
+    def weigh(scores: int, out: int, sums: int, size: int, top: float, temperature: float) -> float:
         _ = stamp
-        return weighed(scores, out, size, top, temperature)
+        return weighed(scores, out, sums, size, top, temperature)
 
     return weigh
+
+
+@lru_cache(maxsize=1)
+def narrowing() -> Callable[[int, int, float, float, float, float, int, int, int, int], int]:
+    """`(scores, size, top, temperature, top_p, min_p, ids, probs, room, work)`: what top-p and min-p leave of a row, ascending
+    ids and normalised probabilities; gives how many, 0 where there are too many to tell here. `ids` are int64 and `probs`
+    float32, `room` of each; `work` has WORK_BYTES."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def narrow_down(
+        scores: int, size: int, top: float, temperature: float, top_p: float, min_p: float, ids: int, probs: int, room: int,
+        work: int,
+    ) -> int:  # fmt: skip
+        _ = stamp
+        return nucleus(scores, size, top, temperature, top_p, min_p, ids, probs, room, work)
+
+    return narrow_down
+
+
+@lru_cache(maxsize=1)
+def subtracting() -> Callable[[int, int, int, int, int, float, float, float], float]:
+    """`(target, draft, out, sums, size, factor, target_mass, draft_mass)`: out = max(factor · target / target_mass − draft /
+    draft_mass, 0); gives the sum, and in `sums` that of every block. float32 all, sums float64."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def subtract(
+        target: int,
+        draft: int,
+        out: int,
+        sums: int,
+        size: int,
+        factor: float,
+        target_mass: float,
+        draft_mass: float,
+    ) -> float:
+        _ = stamp
+        return remaining(target, draft, out, sums, size, factor, target_mass, draft_mass)
+
+    return subtract
 
 
 @lru_cache(maxsize=1)
