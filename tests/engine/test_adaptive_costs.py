@@ -7,13 +7,13 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatapp.domain.request import MAX_WINDOW
 from chatapp.engine.windows.calibration import doubt, draw_rates, rate_of, take_in
-from chatapp.engine.windows.costs import cost_of, observe_draft, observe_pass
-from chatapp.engine.windows.records import CENTRES, Calibration, Costs, DraftCost
+from chatapp.engine.windows.costs import cost_of, observe_draft, observe_host, observe_pass
+from chatapp.engine.windows.records import CENTRES, EACH, START, Calibration, Costs, DraftCost
 from tests.helpers.windows import UNIT, blocks_of_eight, by_the_row
 
 # -- costs --------------------------------------------------------------------------------------------------------
@@ -28,9 +28,9 @@ def observe_drafts(
     costs: Costs, drafts: dict[str, DraftCost], counts: dict[str, int], took_ns: float
 ) -> None:
     expected = {source: cost_of(drafts[source], count) for source, count in counts.items()}
-    drafted = sum(expected.values())
-    for source, cost in expected.items():
-        observe_draft(costs, drafts[source], cost / drafted, drafted, took_ns)
+    for source, count in counts.items():
+        others = sum(expected.values()) - expected[source]
+        observe_draft(costs, drafts[source], count, others, took_ns)
 
 
 def test_costs_find_the_curve_through_noise_and_late_steps() -> None:
@@ -44,7 +44,7 @@ def test_costs_find_the_curve_through_noise_and_late_steps() -> None:
     curve = curve_of(costs)
     for window in range(1, MAX_WINDOW + 1):
         assert curve[window - 1] / curve[0] == pytest.approx(blocks_of_eight(window), rel=0.12)
-    assert draft.cost / costs.passes[1] == pytest.approx(0.1, rel=0.12)
+    assert cost_of(draft, 8) / costs.passes[1] == pytest.approx(0.8, rel=0.12)
     assert curve[0] == pytest.approx(UNIT, rel=0.2)
 
 
@@ -102,8 +102,50 @@ def test_each_source_has_a_cost_of_its_own() -> None:
         model, ngram = (3, 1) if step % 2 else (1, 6)
         took = UNIT * (0.2 * model + 0.005 * ngram)
         observe_drafts(costs, drafts, {"model": model, "ngram": ngram}, took)
-    assert drafts["model"].cost == pytest.approx(0.2, rel=0.15)
-    assert drafts["ngram"].cost < 0.03
+    assert cost_of(drafts["model"], 3) == pytest.approx(0.6, rel=0.15)
+    assert cost_of(drafts["ngram"], 6) < 0.18
+
+
+def test_what_it_takes_to_begin_is_told_from_what_each_draft_takes() -> None:
+    costs, draft, rng = Costs(), DraftCost(), random.Random(9)
+    observe_pass(costs, 1, UNIT)
+    for _ in range(200):
+        count = rng.randint(1, 15)
+        observe_draft(costs, draft, count, 0.0, UNIT * (0.3 + 0.05 * count) * math.exp(rng.gauss(0, 0.05)))
+    assert draft.line[START] == pytest.approx(0.3, rel=0.25)
+    assert draft.line[EACH] == pytest.approx(0.05, rel=0.25)
+    late = cost_of(draft, 8)
+    observe_draft(costs, draft, 8, 0.0, 100 * UNIT)
+    assert cost_of(draft, 8) < 1.1 * late, "one late step moves little"
+
+
+@given(st.lists(st.tuples(st.integers(1, MAX_WINDOW - 1), st.integers(0, 10**11)), min_size=1, max_size=60))
+@example([(1, 0), (1, 0), (2, 0)])
+def test_more_drafts_never_seem_cheaper(steps: list[tuple[int, int]]) -> None:
+    costs, draft = Costs(), DraftCost()
+    observe_pass(costs, 1, UNIT)
+    for count, took in steps:
+        observe_draft(costs, draft, count, 0.0, took)
+        assert draft.line[START] >= 0.0
+        assert draft.line[EACH] >= 0.0
+        assert math.isfinite(cost_of(draft, MAX_WINDOW))
+
+
+def test_tokens_cost_the_host_what_they_cost_whatever_the_window() -> None:
+    costs, rng = Costs(), random.Random(9)
+    observe_pass(costs, 1, UNIT)
+    for _ in range(200):
+        tokens = rng.randint(1, 16)
+        observe_host(costs, tokens, UNIT * (0.08 + 0.03 * tokens) * math.exp(rng.gauss(0, 0.05)))
+    assert costs.host[EACH] == pytest.approx(0.03, rel=0.25)
+
+
+def test_sizes_that_were_never_tried_are_expected_on_the_line_of_those_that_were() -> None:
+    costs = Costs()
+    for window in range(1, 9):
+        for _ in range(4):
+            observe_pass(costs, window, UNIT * by_the_row(window))
+    assert costs.passes[12] == pytest.approx(by_the_row(12), rel=0.05)
 
 
 def test_sizes_that_are_met_for_the_first_time_leave_the_scale_where_it_is() -> None:

@@ -100,17 +100,18 @@ class AdaptiveWindow:
         # A drafter that was not asked reads next what it missed: its time then says nothing about a token's cost.
         timed, self._catches_up = not self._catches_up, not sources
         draft_ns = float(outcome.draft_ns) if timed else -1.0
-        rest_ns, last = float(outcome.verify_ns + outcome.other_ns), 0.0
+        last = 0.0
         if sources:
             if sources[-1] != self._source:
                 self._look_up(sources[-1])
             last = outcome.confidences[-1]
             if sources.count(self._source) < len(sources):
-                self._observe_mixed(outcome, draft_ns, rest_ns)
+                self._observe_mixed(outcome, draft_ns)
                 return
         arguments = (
             self._costs, self._belief, self._calibration, self._draft,
-            outcome.window, outcome.accepted, outcome.tested, last, draft_ns, rest_ns,
+            outcome.window, outcome.accepted, outcome.tested, last,
+            draft_ns, float(outcome.verify_ns), float(outcome.other_ns),
         )  # fmt: skip
         if not arithmetic.observe(*arguments):
             self._remember(outcome.confidences)
@@ -120,19 +121,20 @@ class AdaptiveWindow:
         for place, confidence in enumerate(confidences):
             self._arithmetic.remember(self._belief, place, confidence)
 
-    def _observe_mixed(self, outcome: StepOutcome, draft_ns: float, rest_ns: float) -> None:
+    def _observe_mixed(self, outcome: StepOutcome, draft_ns: float) -> None:
         """What `deciding.observe` does, for drafts of several sources."""
         arithmetic, costs, belief = self._arithmetic, self._costs, self._belief
-        arithmetic.observe_pass(costs, outcome.window, rest_ns)
+        arithmetic.observe_pass(costs, outcome.window, float(outcome.verify_ns))
+        arithmetic.observe_host(costs, outcome.accepted + 1, float(outcome.other_ns))
+        counts = Counter(outcome.sources)
         expected = {
-            source: arithmetic.cost_of(self._draft_of(source), count)
-            for source, count in Counter(outcome.sources).items()
+            source: arithmetic.cost_of(self._draft_of(source), count) for source, count in counts.items()
         }
         drafted = sum(expected.values())
         if draft_ns >= 0.0:
-            # The error goes to each source by its share of the cost.
-            for source, cost in expected.items():
-                arithmetic.observe_draft(costs, self._draft_of(source), cost / drafted, drafted, draft_ns)
+            for source, count in counts.items():
+                others = drafted - expected[source]
+                arithmetic.observe_draft(costs, self._draft_of(source), count, others, draft_ns)
         self._remember(outcome.confidences)
         end = 0
         for source, tests in groupby(outcome.sources[: outcome.tested]):

@@ -38,6 +38,7 @@ class Arithmetic:
     sum_up: Callable[..., None]
     cost_of: Callable[..., float]
     observe_pass: Callable[..., None]
+    observe_host: Callable[..., None]
     observe_draft: Callable[..., None]
 
 
@@ -60,6 +61,7 @@ def plain() -> Arithmetic:
         sum_up=deciding.sum_up,
         cost_of=costs.cost_of,
         observe_pass=costs.observe_pass,
+        observe_host=costs.observe_host,
         observe_draft=costs.observe_draft,
     )
 

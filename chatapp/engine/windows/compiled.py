@@ -92,7 +92,8 @@ def arithmetic() -> Arithmetic:
 
     @entry
     def observe(
-        c: int, b: int, s: int, d: int, window: int, accepted: int, tested: int, last: float, draft_ns: float, rest_ns: float
+        c: int, b: int, s: int, d: int, window: int, accepted: int, tested: int, last: float, draft_ns: float,
+        verify_ns: float, host_ns: float,
     ) -> bool:  # fmt: skip
         _ = stamp
         return deciding.observe(
@@ -105,7 +106,8 @@ def arithmetic() -> Arithmetic:
             tested,
             last,
             draft_ns,
-            rest_ns,
+            verify_ns,
+            host_ns,
         )
 
     @entry
@@ -139,9 +141,14 @@ def arithmetic() -> Arithmetic:
         costs.observe_pass(_costs(c), window, took_ns)
 
     @entry
-    def observe_draft(c: int, d: int, share: float, drafted: float, took_ns: float) -> None:
+    def observe_host(c: int, tokens: int, took_ns: float) -> None:
         _ = stamp
-        costs.observe_draft(_costs(c), _draft(d), share, drafted, took_ns)
+        costs.observe_host(_costs(c), tokens, took_ns)
+
+    @entry
+    def observe_draft(c: int, d: int, count: int, others: float, took_ns: float) -> None:
+        _ = stamp
+        costs.observe_draft(_costs(c), _draft(d), count, others, took_ns)
 
     return Arithmetic(
         fresh=fresh,
@@ -155,5 +162,6 @@ def arithmetic() -> Arithmetic:
         sum_up=sum_up,
         cost_of=cost_of,
         observe_pass=observe_pass,
+        observe_host=observe_host,
         observe_draft=observe_draft,
     )

@@ -1,8 +1,9 @@
 """What passes and drafts cost, learnt from what they took. Must not know what was accepted.
 
-Everything is kept relative to one scale, the cost of a plain step now: when the machine slows down or the context grows,
+Everything is kept relative to one scale, the cost of a plain pass now: when the machine slows down or the context grows,
 the scale follows within a few steps, and what was learnt about sizes that were not used lately stays true. Logarithms, so
-that an error of a factor counts the same both ways; each observation is clipped, so that one late step moves little.
+that an error of a factor counts the same both ways; each observation is clipped, so that one late step moves little. What grows with the number of drafts or of tokens is a line: what it takes to begin is no reason
+against one more.
 
 Functions of records and numbers alone: `compiling` may compile them.
 """
@@ -12,10 +13,20 @@ from __future__ import annotations
 import math
 
 from chatapp.domain.request import MAX_WINDOW
-from chatapp.engine.windows.records import Costs, DraftCost
+from chatapp.engine.windows.records import (
+    COSTS,
+    COUNTS,
+    EACH,
+    PRODUCTS,
+    SQUARES,
+    START,
+    WEIGHT,
+    Costs,
+    DraftCost,
+)
 
 PRIOR_SLOPE = 0.02
-"""A row more is expected to cost so much of a plain step, until it was seen."""
+"""A row more is expected to cost so much of a plain pass at least, until it was seen."""
 CLIP = 0.5
 """The most by which one observation may differ, as a logarithm: a factor of 1.6."""
 TRUSTED = 3
@@ -26,12 +37,16 @@ one size every so many passes."""
 FAMILIAR, REDRAW = 12, 8
 """A size that was timed less often is taken into the curve at once, others every so many passes."""
 MOST_WEIGHT = 30
-SCALE_RATE, SHAPE_RATE, DRAFT_RATE = 0.12, 0.03, 0.06
-"""What share of an error goes into the scale, into the size's own figure and into the source's, once seen often."""
+SCALE_RATE, SHAPE_RATE = 0.12, 0.03
+"""What share of an error goes into the scale and into the size's own figure, once seen often."""
+LINE_MEMORY = 0.97
+"""What is left of a line's experience at each new one: some 33 count."""
+FREE_START = 1.0
+"""Weight of the belief that to begin costs nothing."""
 
 
 def observe_pass(costs: Costs, window: int, took_ns: float) -> None:
-    """A verify step of `window` rows took so long, sampling and host work included, drafts left out."""
+    """The target's pass over `window` rows took so long."""
     took = math.log(max(took_ns, 1.0))
     if not costs.known:
         costs.scale, costs.known = took, True
@@ -63,18 +78,44 @@ def observe_pass(costs: Costs, window: int, took_ns: float) -> None:
         _draw_curve(costs)
 
 
+def observe_host(costs: Costs, tokens: int, took_ns: float) -> None:
+    """Sampling and host work of a step that gave so many tokens."""
+    _take_in(costs.host, costs.timed, tokens, max(took_ns, 1.0) / math.exp(costs.scale))
+    costs.timed += 1
+
+
 def cost_of(draft: DraftCost, count: int) -> float:
-    """So many tokens of this source, in plain steps."""
-    return draft.cost * count
+    """So many drafts of this source, in plain passes."""
+    return draft.line[START] + draft.line[EACH] * count if count > 0 else 0.0
 
 
-def observe_draft(costs: Costs, draft: DraftCost, share: float, drafted: float, took_ns: float) -> None:
-    """Drafts that were to cost `drafted` plain steps took so long together; `share` of that is this source's."""
-    error = math.log(max(took_ns, 1.0)) - costs.scale - math.log(drafted)
-    clipped = max(-CLIP, min(CLIP, error)) if draft.seen > 2 else error
-    draft.log_cost += max(DRAFT_RATE, 1.0 / (1 + draft.seen)) * share * clipped
-    draft.seen += 1
-    draft.cost = math.exp(draft.log_cost)
+def observe_draft(costs: Costs, draft: DraftCost, count: int, others: float, took_ns: float) -> None:
+    """`count` drafts took so long, together with those of other sources that were to cost `others` plain passes. What was
+    not foreseen goes to each source by its share."""
+    expected, took = cost_of(draft, count), max(took_ns, 1.0) / math.exp(costs.scale)
+    _take_in(draft.line, draft.timed, count, took * expected / (expected + others))
+    draft.timed += 1
+
+
+def _take_in(line: list[float], timed: int, count: int, cost: float) -> None:
+    """Least squares with forgetting. That beginning costs nothing is believed until counts differ enough to tell."""
+    if timed >= TRUSTED:
+        foreseen = line[START] + line[EACH] * count
+        cost = max(foreseen * math.exp(-CLIP), min(foreseen * math.exp(CLIP), cost))
+    for place in range(START):
+        line[place] *= LINE_MEMORY
+    line[WEIGHT] += 1.0
+    line[COUNTS] += count
+    line[SQUARES] += count * count
+    line[COSTS] += cost
+    line[PRODUCTS] += count * cost
+    weight = line[WEIGHT] + FREE_START
+    determinant = weight * line[SQUARES] - line[COUNTS] * line[COUNTS]
+    each = (weight * line[PRODUCTS] - line[COUNTS] * line[COSTS]) / determinant
+    start = (line[SQUARES] * line[COSTS] - line[COUNTS] * line[PRODUCTS]) / determinant
+    if start < 0.0 or each < 0.0:
+        start, each = 0.0, line[PRODUCTS] / line[SQUARES]
+    line[START], line[EACH] = start, each
 
 
 def _distrust_old(costs: Costs, window: int) -> None:
@@ -87,7 +128,7 @@ def _distrust_old(costs: Costs, window: int) -> None:
 
 def _draw_curve(costs: Costs) -> None:
     """A curve that never falls: neighbours that contradict each other are pooled (isotonic regression by pooling adjacent
-    violators). Sizes that were not timed often enough cost what the next smaller one does and the prior slope, never more
+    violators). Sizes that were not timed often enough cost what the next smaller one does and a row's usual part, never more
     than the next larger one: hope is what makes a size be tried, and then known."""
     least = 1
     for size in range(1, MAX_WINDOW + 1):
@@ -106,6 +147,10 @@ def _draw_curve(costs: Costs) -> None:
         costs.values[blocks], costs.weights[blocks], costs.lasts[blocks] = value, weight, size
         blocks += 1
     passes, block = costs.passes, 0
+    slope = PRIOR_SLOPE
+    if blocks > 1 and costs.lasts[blocks - 1] > TRUSTED:
+        # Sizes that were never tried cost as much more as those that were.
+        slope = max(slope, (costs.values[blocks - 1] - costs.values[0]) / (costs.lasts[blocks - 1] - 1))
     for size in range(1, MAX_WINDOW + 1):
         if costs.seen[size] >= least:
             while costs.lasts[block] < size:
@@ -114,9 +159,9 @@ def _draw_curve(costs: Costs) -> None:
         elif size == 1:
             passes[size] = costs.values[0]
         else:
-            passes[size] = passes[size - 1] + PRIOR_SLOPE
+            passes[size] = passes[size - 1] + slope
     for size in range(MAX_WINDOW - 1, 0, -1):
         passes[size] = min(passes[size], passes[size + 1])
 
 
-ARITHMETIC = (_distrust_old, _draw_curve, cost_of, observe_pass, observe_draft)
+ARITHMETIC = (_distrust_old, _draw_curve, _take_in, cost_of, observe_pass, observe_host, observe_draft)

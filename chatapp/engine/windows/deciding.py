@@ -2,10 +2,10 @@
 
 Committed tokens per second are to be as many as can be. A further draft is worth its cost when
 
-    S · a  >  λ · (c + v(m + 1) − v(m)),
+    S · a  >  λ · (c + v(m + 1) − v(m) + h · S · a),
 
-S the chance that every draft so far is kept, a that the next one is, c what drafting it costs, v what verifying it adds,
-and λ the tokens per second that are reached at present: what the same time would give elsewhere (the stopping rule of
+S the chance that every draft so far is kept, a that the next one is, c what drafting it costs, v what verifying costs, h what
+a token costs the host, and λ the tokens per second that are reached at present: what the same time would give elsewhere (the stopping rule of
 renewal-reward problems; λ is of the text at hand, since its tokens have to be written in any case). All of it is measured.
 Where rows are cheap in blocks the gain of several drafts is held against their cost together.
 
@@ -22,9 +22,11 @@ from chatapp.engine.windows import calibration as calibrating
 from chatapp.engine.windows import costs as costing
 from chatapp.engine.windows.records import (
     CLASSES,
+    EACH,
     LIKELY,
     PRIOR_TESTS,
     SHORTEST_REST,
+    START,
     Belief,
     Calibration,
     Costs,
@@ -35,8 +37,8 @@ PLAIN_FIRST = 3
 """Plain steps of a fresh pair: what a pass of one row costs is what everything is held against."""
 RATE_MEMORY = 0.92
 """What is left of tokens and time at each new step: λ is that of some 12 steps."""
-FIRST_MEMORY = 0.94
-"""The same for how often a window's first draft was kept: some 16 tests."""
+FIRST_MEMORY = 0.97
+"""The same for how often a window's first draft was kept: some 33 tests."""
 FOLLOW_MEMORY = 0.97
 """And for later drafts, given that those before were kept."""
 PROBE_SHARE = 0.02
@@ -46,9 +48,12 @@ LONGEST_REST = 256
 BACKOFF = 1.5
 PROMISE_KEPT = 4
 """Steps that a promise is kept for while speculation is on: it moves slowly, and costs as much as all the rest of a plan."""
-PAYS = 1.0
-"""Speculation is on where it promises so many times plain decoding."""
+KEEPS_ON = 0.95
+"""Speculation comes on where it promises as much as plain decoding, and stays on down to so much of it: a few unlucky first
+drafts would else turn it off for as many steps as a try is worth."""
 MS = 1e-6
+LEAST_WORTH = 0.1
+"""The host takes no more of a token's worth than the rest."""
 NEGLIGIBLE = 0.01
 """Drafts ahead that are kept with less than this are not thought of."""
 
@@ -74,12 +79,12 @@ def _planned(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
         _promise(costs, belief, draft, most)
         belief.promised_for, belief.promise_age = most, 0
     belief.promise_age += 1
-    plain = 1.0 / costs.passes[1]
+    plain = 1.0 / (costs.passes[1] + _host(costs, 1.0))
     achieved = belief.tokens / belief.cost if belief.cost > 0.0 else belief.promise
     # What was reached alone would keep a poor choice of windows in place, since a low rate makes every draft pay; what is
     # promised alone trusts its estimates too far.
     belief.rate = max((achieved + belief.promise) / 2.0, plain)
-    if belief.promise >= PAYS * plain:
+    if belief.promise >= (plain if belief.off else KEEPS_ON * plain):
         if belief.off:
             _doubt(belief)
         if belief.asks:
@@ -110,24 +115,29 @@ def _doubt(belief: Belief) -> None:
 
 def _promise(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> None:
     """The most tokens per unit of cost that a window of 2 … `most` promises, and which window that is."""
-    chance = belief.chances[0]
-    follow, tokens, drafts = belief.chances[1 + class_of(chance)], 1.0, 0.0
+    chance, tokens = belief.chances[0], 1.0
+    follow = belief.chances[1 + class_of(chance)]
     belief.promise, belief.widest = 0.0, 1
     for window in range(2, most + 1):
         tokens += chance
         chance *= follow
-        drafts += draft.cost
-        rate = tokens / (costs.passes[window] + drafts)
+        rate = tokens / (costs.passes[window] + costing.cost_of(draft, window - 1) + _host(costs, tokens))
         if rate >= belief.promise:
             belief.promise, belief.widest = rate, window
 
 
+def _host(costs: Costs, tokens: float) -> float:
+    return costs.host[START] + costs.host[EACH] * tokens
+
+
 def _rest(costs: Costs, belief: Belief, draft: DraftCost) -> int:
     """Plain steps before the next try: so many that it costs little of them, and more after each that failed."""
-    if draft.seen == 0:
+    if draft.timed == 0:
         return SHORTEST_REST  # what drafting costs is a guess yet
     passes = costs.passes
-    enough = (passes[2] - passes[1] + 2.0 * draft.cost) / passes[1] / PROBE_SHARE
+    # The next draft behind a rest reads what was missed.
+    tried = passes[2] - passes[1] + costing.cost_of(draft, 2)
+    enough = tried / (passes[1] + _host(costs, 1.0)) / PROBE_SHARE
     return int(min(max(belief.rest, enough), max(float(LONGEST_REST), enough)) + 0.5)
 
 
@@ -151,12 +161,14 @@ def more(
     belief.expected += kept
     follow = belief.chances[1 + class_of(chance)]
     belief.following = follow
-    passes, base = costs.passes, costs.passes[drafted + 1]
+    passes, base, each = costs.passes, costs.passes[drafted + 1], draft.line[EACH]
+    # Of each token's worth the host takes its part.
+    price = belief.rate / max(1.0 - belief.rate * costs.host[EACH], LEAST_WORTH)
     chance, gain = kept, 0.0
     for ahead in range(1, max(belief.most - drafted, 2)):
         chance *= follow
         gain += chance
-        spent = belief.rate * (draft.cost * ahead + passes[drafted + ahead + 1] - base)
+        spent = price * (each * ahead + passes[drafted + ahead + 1] - base)
         if gain > spent and drafted + 1 < belief.most:
             return True
         if ahead == 1:
@@ -169,7 +181,7 @@ def more(
 
 def observe(
     costs: Costs, belief: Belief, calibration: Calibration, draft: DraftCost, window: int, accepted: int, tested: int,
-    last_confidence: float, draft_ns: float, rest_ns: float,
+    last_confidence: float, draft_ns: float, verify_ns: float, host_ns: float,
 ) -> bool:  # fmt: skip
     """A step is over whose drafts, if any, are of one source: all that follows, in one call. `draft_ns` is negative where it
     says nothing about a draft's cost. False, and nothing is done, where confidences of more than the last draft are to be
@@ -177,12 +189,13 @@ def observe(
     drafts = window - 1
     if belief.stored < drafts - 1:
         return False
-    costing.observe_pass(costs, window, rest_ns)
-    drafted = draft.cost * drafts
+    costing.observe_pass(costs, window, verify_ns)
+    costing.observe_host(costs, accepted + 1, host_ns)
+    drafted = costing.cost_of(draft, drafts)
     if drafts > 0:
         belief.confidences[drafts - 1] = last_confidence
         if draft_ns >= 0.0:
-            costing.observe_draft(costs, draft, 1.0, drafted, draft_ns)
+            costing.observe_draft(costs, draft, drafts, 0.0, draft_ns)
         learn(belief, calibration, 0, tested, accepted)
     settle(costs, belief, draft, window, accepted, drafted)
     return True
@@ -215,9 +228,9 @@ def learn(belief: Belief, calibration: Calibration, begin: int, end: int, accept
 def settle(
     costs: Costs, belief: Belief, draft: DraftCost, window: int, accepted: int, drafted: float
 ) -> None:
-    """A step of `window` rows is over, whose drafts cost `drafted` plain steps."""
+    """A step of `window` rows is over, whose drafts cost `drafted` plain passes."""
     belief.tokens = belief.tokens * RATE_MEMORY + accepted + 1
-    belief.cost = belief.cost * RATE_MEMORY + costs.passes[window] + drafted
+    belief.cost = belief.cost * RATE_MEMORY + costs.passes[window] + drafted + _host(costs, accepted + 1.0)
     if window > 2 and belief.expected == 1.0:
         # A window drawn in one go: its length is settled before the first token is known.
         belief.asks = False
@@ -232,19 +245,20 @@ def settle(
 
 
 def sum_up(costs: Costs, belief: Belief, draft: DraftCost) -> None:
-    """The estimates behind a choice: a draft, the window's pass and a plain one in ms, tokens expected, chances of a window's
+    """The estimates behind a choice: a draft, the window's pass and a plain step in ms, tokens expected, chances of a window's
     first draft and of the next one."""
     scale = math.exp(costs.scale) * MS
     told = belief.told
-    told[4] = draft.cost * scale
+    told[4] = draft.line[EACH] * scale
     told[5] = costs.passes[belief.most] * scale
-    told[6] = costs.passes[1] * scale
+    told[6] = (costs.passes[1] + _host(costs, 1.0)) * scale
     told[7] = belief.expected
     told[8] = belief.chances[0]
     told[9] = belief.following
 
 
 ARITHMETIC = (
+    _host,
     class_of,
     _tell,
     _doubt,

@@ -4,13 +4,14 @@ where the arithmetic over them is compiled. Nothing is computed here.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from chatapp.domain.request import MAX_WINDOW
 
 PRIOR_DRAFT = 0.1
-"""A drafted token of a source that was never timed, in plain steps."""
+"""A drafted token of a source that was never timed, in plain passes."""
+WEIGHT, COUNTS, SQUARES, COSTS, PRODUCTS, START, EACH = range(7)
+"""A line: what n of something cost, `START + EACH · n` in plain passes, and the sums that it is drawn from."""
 EDGES = (0.03, 0.08, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.84, 0.91, 0.95, 0.975, 0.99, 0.998)
 """Borders between bins of confidence."""
 CENTRES = tuple((low + high) / 2 for low, high in zip((0.0, *EDGES), (*EDGES, 1.0), strict=True))
@@ -44,8 +45,9 @@ def _bins() -> list[float]:
 
 @dataclass(slots=True)
 class Costs:
-    """What passes cost. `scale` is the logarithm of a plain step in ns, `relative[k]` that of a pass of k rows over it,
-    `passes[k]` the curve drawn through them, in plain steps; the rest counts passes. Index 0 is unused."""
+    """What passes cost. `scale` is the logarithm of a plain pass in ns, `relative[k]` that of a pass of k rows over it,
+    `passes[k]` the curve drawn through them, in plain passes; the rest counts passes. Index 0 is unused. `host` is the line of
+    sampling and host work over the tokens of a step."""
 
     known: bool = False
     scale: float = 0.0
@@ -54,6 +56,8 @@ class Costs:
     latest: list[int] = field(default_factory=_counts)
     relative: list[float] = field(default_factory=_sizes)
     passes: list[float] = field(default_factory=_sizes)
+    timed: int = 0
+    host: list[float] = field(default_factory=lambda: [0.0] * 7)
     # While a curve is drawn: blocks of sizes that cost the same.
     values: list[float] = field(default_factory=_sizes)
     weights: list[float] = field(default_factory=_sizes)
@@ -62,11 +66,10 @@ class Costs:
 
 @dataclass(slots=True)
 class DraftCost:
-    """What a token of one source costs: `cost` in plain steps and its logarithm."""
+    """What drafts of one source cost, by their number: to begin, and each."""
 
-    seen: int = 0
-    log_cost: float = math.log(PRIOR_DRAFT)
-    cost: float = PRIOR_DRAFT
+    timed: int = 0
+    line: list[float] = field(default_factory=lambda: [0.0] * EACH + [PRIOR_DRAFT])
 
 
 @dataclass(slots=True)
