@@ -13,7 +13,8 @@ import random
 import numpy as np
 import numpy.typing as npt
 
-from chatapp.engine.distribution import Floats, Ids, Row
+from chatapp.engine.distribution import Floats, Ids, Row, WeighedRow
+from chatapp.engine.long_rows import raced
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -47,6 +48,11 @@ class Streams:
     def race(self, position: int, row: Row) -> int:
         """argmax(probs / exponential), as an id: a draw from the row (the Gumbel-max trick without logarithms of
         probabilities). Sparse rows cost what their few ids cost; in a long dense row most ids are ruled out by their bits."""
+        # Of weights of any mass the same one wins.
+        weights = row.unscaled[0] if isinstance(row, WeighedRow) else row.probs
+        place = raced(weights, row.ids, row.size, self.noise_base(position))
+        if place is not None:
+            return place if row.ids is None else int(row.ids[place])
         probs = row.probs
         bits = self._bits(position, row.ids, row.size)
         if row.ids is not None:

@@ -9,10 +9,10 @@ import torch
 from chatapp.domain.request import SamplingSettings
 from chatapp.engine import long_rows
 from chatapp.engine.distribution import GreedyRow, Row, WeighedRow, draw_residual
-from chatapp.engine.long_rows import BLOCK, LONG, mass, narrowed, subtracted, turned, weighed
+from chatapp.engine.long_rows import BLOCK, CANDIDATES, LONG, mass, narrowed, subtracted, turned, weighed
 from chatapp.engine.sampling import Processor, nucleus
 
-SIZES = (LONG, LONG + 1, 32_000, 128_256)
+SIZES = (LONG, LONG + 1, 8_192, 32_000, 128_256)
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -107,7 +107,7 @@ def test_what_top_p_keeps_is_numpys(
 
 def test_ties_at_the_border_go_to_lower_ids() -> None:
     scores = np.full(LONG, -5.0, np.float32)
-    scores[[900, 70, 3000, 12]] = 8.0, 7.0, 7.0, 7.0
+    scores[[900, 70, 2000, 12]] = 8.0, 7.0, 7.0, 7.0
     found = narrowed(scores, scores.max(), 1.0, 0.5, 0.0)
     assert found is not None
     assert found[0].tolist() == [12, 900]
@@ -119,7 +119,7 @@ def test_ties_at_the_border_go_to_lower_ids() -> None:
     assert np.array_equal(found[0], kept)
 
 
-@pytest.mark.parametrize("scores", [flat(4 * LONG), np.zeros(LONG, np.float32)], ids=["flat", "equal"])
+@pytest.mark.parametrize("scores", [flat(4 * CANDIDATES), np.zeros(LONG, np.float32)], ids=["flat", "equal"])
 def test_where_too_many_could_be_kept_it_is_done_at_leisure(
     scores: np.ndarray[tuple[int], np.dtype[np.float32]],
 ) -> None:
@@ -244,4 +244,4 @@ def test_preparing_makes_them_ready_for_long_rows_alone(monkeypatch: pytest.Monk
     long_rows.prepare(LONG - 1)
     assert not asked
     long_rows.prepare(LONG)
-    assert len(asked) == 5
+    assert len(asked) == 7

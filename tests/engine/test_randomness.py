@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.bench.chi_square import chi_square_p
-from chatapp.engine.distribution import Floats, Row
+from chatapp.engine import randomness
+from chatapp.engine.distribution import Floats, Row, WeighedRow, block_sums
 from chatapp.engine.randomness import Streams
 
 CHANCE = 1e-4
@@ -112,9 +113,11 @@ def test_sparse_and_dense_noise_are_the_same_numbers(seed: int, position: int, k
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([5, 1025, 5000, 40_000]), spread=st.floats(0.0, 20.0))
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "compiled"), [(np.float32, True), (np.float32, False), (np.float64, False)]
+)
 def test_a_race_that_leaves_most_ids_out_is_won_by_whom_all_would_see_win(
-    dtype: type[np.floating], seed: int, size: int, spread: float
+    dtype: type[np.floating], compiled: bool, seed: int, size: int, spread: float
 ) -> None:
     weights = np.exp(np.random.default_rng(seed).standard_normal(size) * spread - spread * 4).astype(dtype)
     weights[seed % size] += 1e-6
@@ -122,9 +125,22 @@ def test_a_race_that_leaves_most_ids_out_is_won_by_whom_all_would_see_win(
     streams = Streams(seed)
     kept = np.flatnonzero(row.probs)
     sparse = Row(row.best, row.probs[kept], kept, size)
-    for position in range(3):
-        ratios = row.probs / streams.exponential(position, None, size)
-        assert streams.race(position, row) == streams.race(position, sparse) == int(ratios.argmax())
+    with pytest.MonkeyPatch.context() as patch:
+        if not compiled:
+            patch.setattr(randomness, "raced", lambda *_: None)
+        for position in range(3):
+            ratios = row.probs / streams.exponential(position, None, size)
+            assert streams.race(position, row) == streams.race(position, sparse) == int(ratios.argmax())
+
+
+def test_a_race_of_weights_is_that_of_their_probabilities() -> None:
+    weights = np.exp(4 * np.random.default_rng(3).standard_normal(9000)).astype(np.float32)
+    best, sums = int(weights.argmax()), block_sums(weights)
+    streams, row = Streams(1), Row(best, weights / weights.sum())
+    weighed = WeighedRow(best, weights, sums, float(sums.sum()))
+    assert [streams.race(position, weighed) for position in range(300)] == [
+        streams.race(position, row) for position in range(300)
+    ]
 
 
 def test_noise_is_a_function_of_seed_and_position_alone() -> None:

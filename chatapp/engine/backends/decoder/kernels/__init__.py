@@ -16,6 +16,7 @@ from chatapp.engine.backends.decoder.kernels.draft import LAYER_ADDRESSES, draft
 from chatapp.engine.backends.decoder.kernels.nucleus import WORK_BYTES, nucleus
 from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
 from chatapp.engine.backends.decoder.kernels.panels import STRIP
+from chatapp.engine.backends.decoder.kernels.racing import raced, raced_among
 from chatapp.engine.backends.decoder.kernels.rows import add_and_normalise, gated
 from chatapp.engine.backends.decoder.kernels.vocabulary import massed, remaining, turned, weighed
 
@@ -32,6 +33,8 @@ __all__ = [
     "massing",
     "narrowing",
     "normalising",
+    "racing",
+    "racing_among",
     "subtracting",
     "turning",
     "weighing",
@@ -199,3 +202,30 @@ def turning() -> Callable[[int, int, int, int], None]:
         turned(source, out, rows, columns)
 
     return turn
+
+
+@lru_cache(maxsize=1)
+def racing() -> Callable[[int, int, int], int]:
+    """`(weights, size, base)`: the id of a dense row, float32, that wins `randomness.Streams.race`; `base` is a position's
+    `noise_base` as a signed number."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def race(weights: int, size: int, base: int) -> int:
+        _ = stamp
+        return raced(weights, size, base)
+
+    return race
+
+
+@lru_cache(maxsize=1)
+def racing_among() -> Callable[[int, int, int, int], int]:
+    """`(ids, weights, size, base)`: the same for a sparse row; gives a place. `ids` are int64."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def race(ids: int, weights: int, size: int, base: int) -> int:
+        _ = stamp
+        return raced_among(ids, weights, size, base)
+
+    return race

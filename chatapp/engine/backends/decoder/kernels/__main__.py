@@ -1,9 +1,10 @@
-"""`python -m chatapp.engine.backends.decoder.kernels`: compile what bfloat16 checkpoints, the built-in pair among them, and the
-adaptive window need on this processor and keep it on disk, so that the first start has it.
+"""`python -m chatapp.engine.backends.decoder.kernels`: compile what bfloat16 checkpoints, the built-in pair among them, the adaptive
+window and the sampling of long rows need on this processor and keep it on disk, so that the first start has it.
 """
 
 from __future__ import annotations
 
+from chatapp.engine import long_rows
 from chatapp.engine.backends.decoder.kernels import attending, drafting, gating, normalising
 from chatapp.engine.windows import arithmetic
 
@@ -14,6 +15,7 @@ def main() -> None:
     attending("bfloat16", "bfloat16")
     drafting("bfloat16")
     arithmetic.fastest()
+    long_rows.prepare(long_rows.LONG)
 
 
 if __name__ == "__main__":
