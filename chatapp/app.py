@@ -37,6 +37,7 @@ from chatapp.domain.events import RunEvent
 from chatapp.domain.ports import EnginePort, ExportPort, PlannerPort, PreparationPort, StorePort
 from chatapp.domain.record import Conversation, RunRecord
 from chatapp.resources import builtin_pair
+from chatapp.service.placement import starting_low
 from chatapp.ui.controllers.chat import ChatController, ChatState
 from chatapp.ui.controllers.desk import Desk
 from chatapp.ui.controllers.files import FileController
@@ -123,7 +124,8 @@ def _make_application() -> QApplication:
         )
     app = QApplication.instance()
     if not isinstance(app, QApplication):
-        app = QApplication(sys.argv[:1])
+        with starting_low():  # the thread that reads the X server's messages, which the window waits for
+            app = QApplication(sys.argv[:1])
     app.setApplicationName("chatapp")
     app.setApplicationVersion(chatapp.__version__)
     app.setDesktopFileName("chatapp")

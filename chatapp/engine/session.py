@@ -124,6 +124,11 @@ class Engine:
             raise EngineNotReady("No model pair is loaded yet.", remedy="Wait until loading has finished.")
         return self._pair
 
+    @property
+    def compute_threads(self) -> int:
+        """How many compute at present, the engine's own among them."""
+        return torch.get_num_threads()
+
     def load(self, location: PairLocation, on_progress: Callable[[LoadProgress], None]) -> PairInfo:
         """Replaces the pair before only when the new one is whole. Raises `ModelError`."""
         device = self._device or default_device() if location.neuron is None else NEURON

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 WATCHED_STEPS = 48
@@ -85,11 +85,17 @@ def physical_cores() -> int:
         cpus = os.sched_getaffinity(0)
     except AttributeError:  # not on Linux
         return max(1, (os.cpu_count() or 2) // 2)
+    return len(cores_of(cpus))
+
+
+def cores_of(cpus: Collection[int]) -> tuple[frozenset[int], ...]:
+    """These processors by the core that they are hyper-threads of; each alone where the system does not say."""
     siblings = Path("/sys/devices/system/cpu")
-    cores = set()
+    cores: dict[str, set[int]] = {}
     for cpu in cpus:
         try:
-            cores.add((siblings / f"cpu{cpu}/topology/thread_siblings_list").read_text())
+            core = (siblings / f"cpu{cpu}/topology/thread_siblings_list").read_text()
         except OSError:
-            cores.add(str(cpu))
-    return len(cores)
+            core = str(cpu)
+        cores.setdefault(core, set()).add(cpu)
+    return tuple(frozenset(core) for core in cores.values())

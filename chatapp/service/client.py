@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from chatapp.domain.errors import ChatappError, EngineBusy, EngineNotReady, LoadFailed, RequestError
@@ -15,6 +17,7 @@ from chatapp.domain.events import EndReason, RunEnded, RunEvent, StepCommitted
 from chatapp.domain.ports import LoadProgress, PairInfo, PairLocation
 from chatapp.domain.request import GenerationRequest
 from chatapp.service.mailbox import Mailbox
+from chatapp.service.placement import apart
 from chatapp.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -126,6 +129,7 @@ class EngineClient:
 
         control = RunControl.of(request)
         run = self._run = EngineRun(control, loop, lambda: self.frame_s)
+        window_thread = threading.get_native_id()
 
         def prepare() -> PreparedRun:
             try:
@@ -136,7 +140,10 @@ class EngineClient:
 
         try:
             await self._call(
-                prepare, _as_request_failure, lambda prepared: _on_thread_run(engine, prepared, control, run)
+                prepare,
+                _as_request_failure,
+                lambda prepared: _on_thread_run(engine, prepared, control, run),
+                lambda: apart(window_thread, engine.compute_threads),
             )
         except asyncio.CancelledError:
             run.cancel()  # nobody is left to read it
@@ -168,8 +175,10 @@ class EngineClient:
         job: Callable[[], T],
         translate: Callable[[Exception], Exception],
         then: Callable[[T], None] = lambda _: None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> T:
-        """Run `job` on the engine thread and give its result or its error back here; the thread goes on with `then`."""
+        """Run `job` on the engine thread and give its result or its error back here; the thread goes on with `then`. Both run
+        within `around`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -182,14 +191,15 @@ class EngineClient:
                 future.set_result(result)  # type: ignore[arg-type]  # a result is there when no error is
 
         def on_thread() -> None:
-            try:
-                result = job()
-            except Exception as error:  # noqa: BLE001 - the thread's border: every error travels to who asked
-                failure = translate(error)
-                _post(loop, lambda: deliver(None, failure))
-            else:
-                _post(loop, lambda: deliver(result, None))
-                then(result)
+            with around():
+                try:
+                    result = job()
+                except Exception as error:  # noqa: BLE001 - the thread's border: every error travels to who asked
+                    failure = translate(error)
+                    _post(loop, lambda: deliver(None, failure))
+                else:
+                    _post(loop, lambda: deliver(result, None))
+                    then(result)
 
         self._submit(on_thread)
         return await future
