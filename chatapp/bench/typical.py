@@ -60,14 +60,14 @@ class TypicalCosts:
 
     def __init__(self, cells: Iterable[Cell]) -> None:
         steps = [step for cell in cells for step in steps_of(cell)]
-        drafting = [step.draft_ns / step.drafts for step in steps if step.drafts]
-        self._draft_ns = statistics.median(drafting) if drafting else 0.0
-        by_size: dict[int, list[int]] = defaultdict(list)
+        by_size: dict[int, list[StepCost]] = defaultdict(list)
         for step in steps:
-            by_size[step.drafts].append(step.rest_ns)
-        known = sorted(size for size, costs in by_size.items() if len(costs) >= ENOUGH) or sorted(by_size)
+            by_size[step.drafts].append(step)
+        known = sorted(size for size, same in by_size.items() if len(same) >= ENOUGH) or sorted(by_size)
         self._sizes = known
-        self._rest_ns = [statistics.median(by_size[size]) for size in known]
+        # By their number: to begin drafting costs as much as some drafts more.
+        self._draft_ns = [statistics.median(step.draft_ns for step in by_size[size]) for size in known]
+        self._rest_ns = [statistics.median(step.rest_ns for step in by_size[size]) for size in known]
 
     def tpot_ms(self, cell: Cell) -> float | None:
         """Time per token of a side at these costs; None where it made no step."""
@@ -78,5 +78,5 @@ class TypicalCosts:
 
     def _whole_ns(self, steps: Sequence[StepCost]) -> float:
         sizes = np.array([step.drafts for step in steps], np.float64)
-        rest = np.interp(sizes, self._sizes, self._rest_ns)
-        return float((rest + self._draft_ns * sizes).sum())
+        costs = np.interp(sizes, self._sizes, self._draft_ns) + np.interp(sizes, self._sizes, self._rest_ns)
+        return float(costs.sum())

@@ -68,6 +68,15 @@ def test_steps_count_at_the_median_cost_of_their_kind() -> None:
     assert costs.tpot_ms(Cell([[]])) is None
 
 
+def test_beginning_to_draft_counts_once_a_step() -> None:
+    def steps(drafts: int) -> Cell:
+        return Cell([[SteppedReply(0, 1, 1, (), steps=(StepCost(drafts, 60 + 10 * drafts, 100, 1),) * 5)]])
+
+    cells = [steps(drafts) for drafts in (1, 3, 9)]
+    costs = TypicalCosts(cells)
+    assert [costs.tpot_ms(cell) for cell in cells] == pytest.approx([170 / 1e6, 190 / 1e6, 250 / 1e6])
+
+
 def test_the_suite_compares_every_acceptance_kind_and_temperature(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
