@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
+from chatapp.domain.request import MAX_WINDOW
 from chatapp.engine.contracts import StepOutcome
+from chatapp.engine.windows import records
 from chatapp.engine.windows.adaptive import AdaptiveWindow
 from chatapp.engine.windows.arithmetic import Arithmetic, fastest, plain
 from tests.helpers.windows import UNIT, flat
@@ -50,19 +52,43 @@ def story(arithmetic: Arithmetic, seed: int, *, sources: Sequence[str], asks: bo
         )
         names, confidences = tuple(name for name, _ in drafted), tuple(sure for _, sure in drafted)
         policy.observe(StepOutcome(window, names, confidences, accepted, tested, draft_ns, verify_ns, 1000))
-        told.append(Told(window, choice.reason, tuple(round(value, 9) for _, value in choice.estimates)))
+        told.append(Told(window, choice.reason, tuple(value for _, value in choice.estimates)))
     return told
 
 
 @pytest.mark.parametrize("asks", [True, False])
 @pytest.mark.parametrize("sources", [("model",), ("model", "ngram")])
 def test_compiled_arithmetic_decides_as_it_does_in_python(sources: Sequence[str], asks: bool) -> None:
+    """And says so, to the last bit."""
     if fastest().plan is plain().plan:
         pytest.skip("numba is not there")
     for seed in range(3):
         of_python = story(plain(), seed, sources=sources, asks=asks)
         assert story(fastest(), seed, sources=sources, asks=asks) == of_python
         assert len({step.window for step in of_python}) > 8
+
+
+@pytest.mark.parametrize("arithmetic", [plain(), fastest()], ids=["python", "fastest"])
+def test_a_window_beyond_what_is_remembered_is_cut(arithmetic: Arithmetic) -> None:
+    policy, window = AdaptiveWindow(arithmetic), 1
+    for _ in range(20):
+        window = policy.plan(10 * MAX_WINDOW)
+        assert 1 <= window <= MAX_WINDOW
+        drafts = window - 1
+        outcome = ("model",) * drafts, (0.9,) * drafts, drafts, drafts
+        policy.observe(StepOutcome(window, *outcome, UNIT * drafts // 50, UNIT, 1000))
+    assert window > 2
+
+
+def test_machine_code_for_records_of_other_sizes_is_not_taken_from_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their sizes follow from a constant of another package."""
+    compiled = pytest.importorskip("chatapp.engine.windows.compiled", exc_type=ImportError)
+    before = compiled._stamp()
+    assert compiled._stamp() == before
+    monkeypatch.setattr(records, "MAX_WINDOW", MAX_WINDOW + 1)
+    assert compiled._stamp() != before
 
 
 def test_without_a_compiler_python_does_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,20 @@ def test_what_it_takes_to_begin_is_told_from_what_each_draft_takes() -> None:
     assert cost_of(draft, 8) < 1.1 * late, "one late step moves little"
 
 
+@pytest.mark.parametrize("late", [(0,), (1,), (2,), (0, 1), (5,)])
+@pytest.mark.parametrize("counts", [(4,), (15, 1)])
+def test_drafts_that_were_late_while_little_was_known_do_not_scare_off(
+    late: tuple[int, ...], counts: tuple[int, ...]
+) -> None:
+    costs, draft = Costs(), DraftCost()
+    observe_pass(costs, 1, UNIT)
+    for place in range(8):
+        count = counts[place % len(counts)]
+        took = UNIT * (0.1 + 0.05 * count) * (100 if place in late else 1)
+        observe_draft(costs, draft, count, 0.0, took)
+    assert cost_of(draft, 8) < 2 * 0.5
+
+
 @given(st.lists(st.tuples(st.integers(1, MAX_WINDOW - 1), st.integers(0, 10**11)), min_size=1, max_size=60))
 @example([(1, 0), (1, 0), (2, 0)])
 def test_more_drafts_never_seem_cheaper(steps: list[tuple[int, int]]) -> None:

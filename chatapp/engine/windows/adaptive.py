@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from chatapp.domain.events import Estimates, WindowChoice
+from chatapp.domain.request import MAX_WINDOW
 from chatapp.engine.contracts import StepOutcome
 from chatapp.engine.windows.arithmetic import Arithmetic, State, fastest
 from chatapp.engine.windows.deciding import DRAFTING, MEASURING, NO_ROOM, RESTING, STOPPED, WHOLE
@@ -74,7 +75,8 @@ class AdaptiveWindow:
     # -- before and within the proposal -------------------------------------------------------------------------
 
     def plan(self, most: int) -> int:
-        return self._arithmetic.plan(self._costs, self._belief, self._draft, most)
+        # Compiled, nobody asks whether a size lies inside the records.
+        return self._arithmetic.plan(self._costs, self._belief, self._draft, min(most, MAX_WINDOW))
 
     def more(self, drafted: int, confidence: float, source: str) -> bool:
         if source != self._source:

@@ -4,7 +4,7 @@ A drafter's confidence is a guess of its own, on its own scale; what counts is h
 kept, under this acceptance rule. Confidences fall into bins; a bin's figure starts at a mild prior, forgets slowly, and is
 pooled with its neighbours where they contradict that more confidence means more kept.
 
-Functions of records and numbers alone: `compiling` may compile them.
+Functions of records and numbers alone: `compiled` may compile them.
 """
 
 from __future__ import annotations

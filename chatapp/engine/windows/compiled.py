@@ -1,4 +1,5 @@
-"""The adaptive window's arithmetic as machine code, over records that are fields of one block of memory.
+"""The adaptive window's arithmetic as machine code, to the bit what it is in Python, over records that are fields of one block of
+memory.
 
 Functions take addresses: numba unpacks those in a tenth of the time of arrays. In their arguments `c` are costs, `b` a belief,
 `s` a source's calibration and `d` its drafts' cost.
@@ -7,21 +8,27 @@ Functions take addresses: numba unpacks those in a tenth of the time of arrays. 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import types
 from numba.extending import register_jitable
 from numba.np.numpy_support import from_dtype
 
-from chatapp.engine.backends.decoder.kernels.compiling import entry, instruction
+from chatapp.engine.backends.decoder.kernels.compiling import (
+    AS_WRITTEN,
+    entry,
+    instruction,
+    stamp_of_sources,
+)
 from chatapp.engine.windows import calibration, costs, deciding
 from chatapp.engine.windows.arithmetic import Arithmetic, State
 from chatapp.engine.windows.records import Belief, Calibration, Costs, DraftCost
 
+F = TypeVar("F", bound=Callable[..., Any])
 DTYPES = {float: np.float64, int: np.int64, bool: np.bool_}
 
 for _module in (costs, calibration, deciding):
@@ -72,25 +79,32 @@ def told(copied: bytes) -> Sequence[float]:
 
 
 def _stamp() -> int:
-    """See `kernels.compiling.stamp_of_sources`: what is kept on disk is of these files as they are now."""
-    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    """See `kernels.compiling.stamp_of_sources`: what is kept on disk is of these files as they are now, and of records laid out
+    as they are now, since their sizes come from elsewhere (`domain.request`)."""
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    layouts = repr([_dtype(kind) for kind in (Costs, Belief, Calibration, DraftCost)])
+    return zlib.crc32(sources + layouts.encode(), stamp_of_sources())
+
+
+def _entry(function: F) -> F:
+    return entry(function, AS_WRITTEN)
 
 
 def arithmetic() -> Arithmetic:
     """Compiled at once, or read from disk where that was done before."""
     stamp = _stamp()
 
-    @entry
+    @_entry
     def plan(c: int, b: int, d: int, most: int) -> int:
         _ = stamp
         return deciding.plan(_costs(c), _belief(b), _draft(d), most)
 
-    @entry
+    @_entry
     def more(c: int, b: int, s: int, d: int, drafted: int, confidence: float) -> bool:
         _ = stamp
         return deciding.more(_costs(c), _belief(b), _calibration(s), _draft(d), drafted, confidence)
 
-    @entry
+    @_entry
     def observe(
         c: int, b: int, s: int, d: int, window: int, accepted: int, tested: int, last: float, draft_ns: float,
         verify_ns: float, host_ns: float,
@@ -110,42 +124,42 @@ def arithmetic() -> Arithmetic:
             host_ns,
         )
 
-    @entry
+    @_entry
     def remember(b: int, place: int, confidence: float) -> None:
         _ = stamp
         deciding.remember(_belief(b), place, confidence)
 
-    @entry
+    @_entry
     def learn(b: int, s: int, begin: int, end: int, accepted: int) -> None:
         _ = stamp
         deciding.learn(_belief(b), _calibration(s), begin, end, accepted)
 
-    @entry
+    @_entry
     def settle(c: int, b: int, d: int, window: int, accepted: int, drafted: float) -> None:
         _ = stamp
         deciding.settle(_costs(c), _belief(b), _draft(d), window, accepted, drafted)
 
-    @entry
+    @_entry
     def sum_up(c: int, b: int, d: int) -> None:
         _ = stamp
         deciding.sum_up(_costs(c), _belief(b), _draft(d))
 
-    @entry
+    @_entry
     def cost_of(d: int, count: int) -> float:
         _ = stamp
         return costs.cost_of(_draft(d), count)
 
-    @entry
+    @_entry
     def observe_pass(c: int, window: int, took_ns: float) -> None:
         _ = stamp
         costs.observe_pass(_costs(c), window, took_ns)
 
-    @entry
+    @_entry
     def observe_host(c: int, tokens: int, took_ns: float) -> None:
         _ = stamp
         costs.observe_host(_costs(c), tokens, took_ns)
 
-    @entry
+    @_entry
     def observe_draft(c: int, d: int, count: int, others: float, took_ns: float) -> None:
         _ = stamp
         costs.observe_draft(_costs(c), _draft(d), count, others, took_ns)

@@ -2,10 +2,10 @@
 
 Everything is kept relative to one scale, the cost of a plain pass now: when the machine slows down or the context grows,
 the scale follows within a few steps, and what was learnt about sizes that were not used lately stays true. Logarithms, so
-that an error of a factor counts the same both ways; each observation is clipped, so that one late step moves little. What grows with the number of drafts or of tokens is a line: what it takes to begin is no reason
-against one more.
+that an error of a factor counts the same both ways; each observation is clipped, so that one late step moves little. What
+grows with the number of drafts or of tokens is a line: what it takes to begin is no reason against one more.
 
-Functions of records and numbers alone: `compiling` may compile them.
+Functions of records and numbers alone: `compiled` may compile them.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ FAMILIAR, REDRAW = 12, 8
 MOST_WEIGHT = 30
 SCALE_RATE, SHAPE_RATE = 0.12, 0.03
 """What share of an error goes into the scale and into the size's own figure, once seen often."""
+YOUNG_CLIP = 1.4
+"""The same for a line that was timed less often than TRUSTED: a factor of 4, since its counts may differ by more than it knows.
+What stood before a quicker one than that was late, and is forgotten."""
 LINE_MEMORY = 0.97
 """What is left of a line's experience at each new one: some 33 count."""
 FREE_START = 1.0
@@ -80,8 +83,8 @@ def observe_pass(costs: Costs, window: int, took_ns: float) -> None:
 
 def observe_host(costs: Costs, tokens: int, took_ns: float) -> None:
     """Sampling and host work of a step that gave so many tokens."""
-    _take_in(costs.host, costs.timed, tokens, max(took_ns, 1.0) / math.exp(costs.scale))
-    costs.timed += 1
+    cost = max(took_ns, 1.0) / math.exp(costs.scale)
+    costs.timed = _take_in(costs.host, costs.timed, tokens, cost)
 
 
 def cost_of(draft: DraftCost, count: int) -> float:
@@ -93,17 +96,21 @@ def observe_draft(costs: Costs, draft: DraftCost, count: int, others: float, too
     """`count` drafts took so long, together with those of other sources that were to cost `others` plain passes. What was
     not foreseen goes to each source by its share."""
     expected, took = cost_of(draft, count), max(took_ns, 1.0) / math.exp(costs.scale)
-    _take_in(draft.line, draft.timed, count, took * expected / (expected + others))
-    draft.timed += 1
+    draft.timed = _take_in(draft.line, draft.timed, count, took * expected / (expected + others))
 
 
-def _take_in(line: list[float], timed: int, count: int, cost: float) -> None:
-    """Least squares with forgetting. That beginning costs nothing is believed until counts differ enough to tell."""
+def _take_in(line: list[float], timed: int, count: int, cost: float) -> int:
+    """Least squares with forgetting. That beginning costs nothing is believed until counts differ enough to tell. Gives how
+    often the line was timed, `timed` before."""
+    memory, foreseen = LINE_MEMORY, line[START] + line[EACH] * count
     if timed >= TRUSTED:
-        foreseen = line[START] + line[EACH] * count
         cost = max(foreseen * math.exp(-CLIP), min(foreseen * math.exp(CLIP), cost))
+    elif timed > 0:
+        if cost < foreseen * math.exp(-YOUNG_CLIP):
+            timed, memory = 0, 0.0
+        cost = min(foreseen * math.exp(YOUNG_CLIP), cost)
     for place in range(START):
-        line[place] *= LINE_MEMORY
+        line[place] *= memory
     line[WEIGHT] += 1.0
     line[COUNTS] += count
     line[SQUARES] += count * count
@@ -116,6 +123,7 @@ def _take_in(line: list[float], timed: int, count: int, cost: float) -> None:
     if start < 0.0 or each < 0.0:
         start, each = 0.0, line[PRODUCTS] / line[SQUARES]
     line[START], line[EACH] = start, each
+    return timed + 1
 
 
 def _distrust_old(costs: Costs, window: int) -> None:

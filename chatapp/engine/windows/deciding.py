@@ -5,13 +5,13 @@ Committed tokens per second are to be as many as can be. A further draft is wort
     S · a  >  λ · (c + v(m + 1) − v(m) + h · S · a),
 
 S the chance that every draft so far is kept, a that the next one is, c what drafting it costs, v what verifying costs, h what
-a token costs the host, and λ the tokens per second that are reached at present: what the same time would give elsewhere (the stopping rule of
-renewal-reward problems; λ is of the text at hand, since its tokens have to be written in any case). All of it is measured.
-Where rows are cheap in blocks the gain of several drafts is held against their cost together.
+a token costs the host, and λ the tokens per second that are reached at present: what the same time would give elsewhere (the
+stopping rule of renewal-reward problems; λ is of the text at hand, since its tokens have to be written in any case). All of it
+is measured. Where rows are cheap in blocks the gain of several drafts is held against their cost together.
 
 Where no window could beat plain decoding, speculation is off, and tried again now and then.
 
-Functions of records and numbers alone: `compiling` may compile them.
+Functions of records and numbers alone: `compiled` may compile them.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ LANES = _lanes()
 # number is NaN is nowhere said: of weights that hold one the logits must tell.
 ORDERED = {"contract", "nsz"}
 ANY_ORDER = {*ORDERED, "reassoc"}
+AS_WRITTEN: set[str] = set()
+"""To the bit what Python makes of the same lines."""
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +59,7 @@ def instruction(build: Callable[..., Any]) -> Any:
     return intrinsic(build)
 
 
-def entry(function: F) -> F:
+def entry(function: F, flags: set[str] = ORDERED) -> F:
     """A kernel that is called from outside, compiled at once for the `int`, `float` and `bool` of its annotations; gives one of those,
     or nothing. Kept on disk wherever numba finds a folder to write to; a full disk or a damaged file there costs the time of
     compiling, no more. In the process that compiles it a kernel may round otherwise in last bits than in all later ones,
@@ -66,6 +68,6 @@ def entry(function: F) -> F:
     given = PLAIN.get(names.get("return", ""), types.void)
     taken = given(*[PLAIN[kind] for name, kind in names.items() if name != "return"])
     try:
-        return compiled(ORDERED, signature_or_function=taken, cache=True)(function)
+        return compiled(flags, signature_or_function=taken, cache=True)(function)
     except UNKEPT:
-        return compiled(ORDERED, signature_or_function=taken)(function)
+        return compiled(flags, signature_or_function=taken)(function)
