@@ -119,9 +119,10 @@ class WindowChoice:
         return choice
 
     def _told(self) -> tuple[str, Estimates]:
-        if not isinstance(self._said, tuple):
-            self._said = self._said()
-        return self._said
+        said = self._said  # looked at once: the window's thread and the store's may ask at the same time
+        if not isinstance(said, tuple):
+            said = self._said = said()
+        return said
 
     @property
     def reason(self) -> str:
@@ -138,6 +139,9 @@ class WindowChoice:
 
     def __hash__(self) -> int:
         return hash((self.policy, self._told()))
+
+    def __reduce__(self) -> tuple[type[WindowChoice], tuple[str, str, Estimates]]:
+        return WindowChoice, (self.policy, self.reason, self.estimates)
 
     def __repr__(self) -> str:
         return f"WindowChoice({self.policy!r}, {self.reason!r}, {self.estimates!r})"

@@ -136,7 +136,7 @@ class Control(Protocol):
 class Proposal:
     """A drafter's window: `ids[i]` was drawn from exactly `rows[i]` — same numbers, same dtype; a token that was not sampled
     comes with `one_hot`. `sources[i]` names who proposed it, `confidences[i]` is what its drafter thought of it, in 0..1: a
-    guess for window policies, which plays no part in acceptance."""
+    guess for window policies, which plays no part in acceptance. Each may be left out."""
 
     ids: tuple[int, ...] = ()
     rows: tuple[Row, ...] = ()
@@ -287,8 +287,8 @@ class FusingModel(Protocol):
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
     """What a verify step cost and gave, for window policies. `window` is the k that was verified (drafts + 1); `tested` of
-    the drafts had a test of their own, the first `accepted` of them were kept. `draft_ns` includes catching up; `other_ns` is
-    sampling and host work."""
+    the drafts had a test of their own, the first `accepted` of them were kept. `sources` and `confidences` have one of each
+    draft. `draft_ns` includes catching up; `other_ns` is sampling and host work."""
 
     window: int
     sources: tuple[str, ...]

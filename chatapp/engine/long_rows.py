@@ -1,7 +1,8 @@
 """Passes over every logit of a long row, compiled where numba is there. Whoever gets None does it by numpy.
 
 A vocabulary of 128,256 ids takes numpy four passes of some 10 to 40 µs for what one pass does in 16; one of 8,192 takes it half
-as much time again as the pass, in calls. Shorter ones stay as they are. What is computed depends on one row's numbers alone, and on nothing that may change within a process.
+as much time again as the pass, in calls. Shorter ones stay as they are. What is computed depends on one row's numbers alone,
+and on nothing that may change within a process.
 """
 
 from __future__ import annotations
@@ -93,16 +94,19 @@ def raced(
     weights: npt.NDArray[np.floating[Any]], ids: npt.NDArray[np.int64] | None, size: int, base: int
 ) -> int | None:
     """The place of the winner of `randomness.Streams.race`, of all `size` ids or of those given; `base` is 64 bits."""
-    few = ids is not None and len(weights) <= FEW
-    kernels = _kernels() if size >= LONG and weights.dtype == np.float32 and (ids is None or few) else None
+    few = ids is None or len(weights) <= FEW
+    kernels = _kernels() if size >= LONG and weights.dtype == np.float32 and few else None
     if kernels is None:
         return None
     signed = base - (base >> 63 << 64)
+    # Rows may be a plugin's, and laid out in any way.
+    weights = np.ascontiguousarray(weights)
     place: int
     if ids is None:
-        place = kernels.racing()(_address(np.ascontiguousarray(weights)), size, signed)
+        place = kernels.racing()(_address(weights), len(weights), signed)
     else:
-        place = kernels.racing_among()(_address(ids), _address(weights), len(weights), signed)
+        ids = np.ascontiguousarray(ids, np.int64)
+        place = kernels.racing_among()(_address(ids), _address(weights), min(len(ids), len(weights)), signed)
     return place
 
 

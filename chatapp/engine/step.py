@@ -88,12 +88,13 @@ class StepBudget:
 
 
 def outcome_of(step: StepCommitted, proposal: Proposal) -> StepOutcome:
-    """What window policies are told of a committed step."""
+    """What window policies are told of a committed step. A drafter need not say what it thinks of its tokens; what it drew
+    them with is as good a guess."""
     tested = sum(draft.outcome is not DraftOutcome.UNTESTED for draft in step.drafted)
     return StepOutcome(
         window=step.window,
-        sources=proposal.sources,
-        confidences=proposal.confidences,
+        sources=proposal.sources or ("",) * len(proposal.ids),
+        confidences=proposal.confidences or tuple(map(Row.prob, proposal.rows, proposal.ids)),
         accepted=step.accepted,
         tested=tested,
         draft_ns=step.draft_ns,

@@ -73,6 +73,18 @@ class ReusesRows(FaultyToy):
         return self._out[:rows]
 
 
+class KeepsRows(FaultyToy):
+    """Hands over what it will hand over again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
+        logits = super().forward(ids, start, rows)
+        return self._known.setdefault((*self._cache, rows), logits)
+
+
 class Poisoned(FaultyToy):
     def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor:
         logits = super().forward(ids, start, rows).clone()
@@ -97,6 +109,7 @@ class Deaf(FaultyToy):
         (NegativeTraffic, "traffic is -1"),
         (Poisoned, "finite"),
         (ReusesRows, "writes into logits"),
+        (KeepsRows, "what the caller wrote"),
         (Deaf, "logits depend on the ids"),
     ],
 )

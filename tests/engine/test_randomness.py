@@ -133,6 +133,31 @@ def test_a_race_that_leaves_most_ids_out_is_won_by_whom_all_would_see_win(
             assert streams.race(position, row) == streams.race(position, sparse) == int(ratios.argmax())
 
 
+def test_a_race_is_the_same_however_a_row_is_laid_out() -> None:
+    """A plugin's row may hold every other number of another array, or ids of 32 bits."""
+    source = np.random.default_rng(3)
+    wide = source.random(10_000).astype(np.float32)
+    ids = np.sort(source.choice(5000, 300, replace=False))
+    probs = wide[ids].copy()
+    rows = {
+        "dense": (Row(0, wide[::2].copy()), [Row(0, wide[::2]), Row(0, wide[::2], None, 9000)]),
+        "sparse": (
+            Row(0, probs, ids, 5000),
+            [
+                Row(0, probs, ids.astype(np.int32), 5000),
+                Row(0, probs, np.repeat(ids, 2)[::2], 5000),
+                Row(0, np.repeat(probs, 2)[::2], ids, 5000),
+            ],
+        ),
+    }
+    streams = Streams(1)
+    for plain, others in rows.values():
+        won = [streams.race(position, plain) for position in range(50)]
+        assert len(set(won)) > 30
+        for row in others:
+            assert [streams.race(position, row) for position in range(50)] == won
+
+
 def test_a_race_of_weights_is_that_of_their_probabilities() -> None:
     weights = np.exp(4 * np.random.default_rng(3).standard_normal(9000)).astype(np.float32)
     best, sums = int(weights.argmax()), block_sums(weights)

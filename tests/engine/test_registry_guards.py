@@ -11,8 +11,9 @@ import torch
 
 from chatapp.domain.events import EndReason, Notice, RunEvent, RunStarted
 from chatapp.engine.acceptors.rejection import RejectionAcceptor
-from chatapp.engine.contracts import Proposal, TargetRows, Verdict
+from chatapp.engine.contracts import Budget, Proposal, TargetRows, Verdict
 from chatapp.engine.drafters.model import ModelDrafter
+from chatapp.engine.windows.records import PRIOR_KEPT
 from tests.helpers.engine import end_of
 from tests.helpers.strangers import (
     GOOD,
@@ -123,6 +124,7 @@ def proposal(give: Callable[[Proposal], object]) -> type:
         proposal(lambda p: Proposal((len(LETTERS), *p.ids[1:]), p.rows)),
         proposal(lambda p: Proposal(p.ids, p.rows, ("a",))),
         proposal(lambda p: Proposal(p.ids, p.rows, (), (0.5,))),
+        proposal(lambda p: Proposal(p.ids, p.rows, (), (None,) * len(p.ids))),  # type: ignore[arg-type]  # on purpose
         type("Wrong", (ModelDrafter,), {"bytes_read": property(raises)}),
     ],
 )
@@ -133,6 +135,37 @@ def test_a_drafter_that_answers_nonsense_ends_speculation(kind: type) -> None:
     [(code, message)] = notices(events)
     assert code == "draft_failed"
     assert "plugin stranger 1.0 failed" in message
+
+
+def without_asking(drafter: ModelDrafter, prefix: Sequence[int], budget: Budget) -> Proposal:
+    """A whole window, and not a word about it."""
+
+    class Yes:
+        count, cancelled = budget.count, False
+
+        def more(self, confidence: float, source: str) -> bool:
+            return True
+
+    whole = ModelDrafter.propose(drafter, prefix, Yes())
+    return Proposal(whole.ids, whole.rows)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        type("Silent", (ModelDrafter,), {"propose": without_asking}),
+        proposal(lambda p: Proposal(p.ids, p.rows, ("own",) * len(p.ids))),
+        proposal(lambda p: Proposal(p.ids, p.rows, (), (0.5,) * len(p.ids))),
+    ],
+)
+def test_a_window_policy_learns_from_a_drafter_that_does_not_say_what_it_thinks(kind: type) -> None:
+    part = changed(GoodDrafter, make=staticmethod(lambda c: kind(c.draft, c.processor, c.acceptor, c.ends)))
+    events = OwnEngine(entry("chatapp.drafters", "good", part)).reply(drafter="good", policy="adaptive")
+    assert ending(events) == (EndReason.MAX_TOKENS, "")
+    assert notices(events) == []
+    choice = steps(events)[-1].choice
+    assert choice is not None
+    assert dict(choice.estimates)["first_kept"] != PRIOR_KEPT
 
 
 def test_a_drafter_cannot_change_the_reply_through_its_prefix() -> None:

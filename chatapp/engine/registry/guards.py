@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import NoReturn, TypeVar
 
 import torch
@@ -87,6 +88,10 @@ def check_proposal(proposal: object, most: int, vocabulary: int) -> None:
     for name, values in (("sources", proposal.sources), ("confidences", proposal.confidences)):
         if len(values) not in (0, count):
             raise BreachOfContract(f"it proposed {count} tokens with {len(values)} {name}")
+    confidences: Sequence[object] = proposal.confidences
+    for confidence in confidences:
+        if not isinstance(confidence, Real):
+            raise BreachOfContract(f"a confidence is {confidence!r}, no number")
     for token, row in zip(proposal.ids, proposal.rows, strict=True):
         if not is_id(token, vocabulary):
             raise BreachOfContract(f"its token {no_id(token, vocabulary)}")

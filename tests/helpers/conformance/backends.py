@@ -94,12 +94,15 @@ def check_rewinds(model: CausalModel, ids: list[int], expected: torch.Tensor, gr
 
 
 def check_ownership(model: CausalModel, ids: list[int]) -> None:
-    """Logits belong to the caller: a later call leaves them as they are."""
+    """Logits belong to the caller: a later call leaves them as they are, and what the caller writes there changes no later one."""
     first = model.forward(ids, 0, len(ids))
     kept = first.clone()
     for place in range(len(ids) - 1, 0, -4):
         model.forward([(ids[place] + 1) % model.vocabulary], place, 1)
         require(torch.equal(first, kept), "a later call writes into logits that were handed over before")
+    first.numpy()[...] = 0.0
+    again = model.forward(ids, 0, len(ids))
+    require(not torch.equal(again, torch.zeros_like(again)), "what the caller wrote into logits comes back")
 
 
 def check_context(model: CausalModel) -> None:
