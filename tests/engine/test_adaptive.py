@@ -241,6 +241,18 @@ def test_a_fresh_pair_measures_plain_steps_first() -> None:
     assert max(world.windows[3:]) > 2
 
 
+def test_a_plain_step_that_was_slow_at_first_is_measured_again() -> None:
+    """Long windows would else seem cheap for ever, and no plain step would be made to show it."""
+    world = World(draft=0.1, curve=by_the_row)
+    world.slow = 3.0
+    world.text(0.9, 4)
+    world.slow = 1.0
+    world.text(0.9, 300)
+    assert dict(world.policy.choice().estimates)["plain_ms"] == pytest.approx(1.0, rel=0.15)
+    again = [place for place, window in enumerate(world.windows) if window == 1]
+    assert 4 <= len(again) <= 12, "more and more seldom"
+
+
 def test_the_choice_carries_the_estimates_in_their_units() -> None:
     world = World(draft=0.1, curve=by_the_row).text(0.8, 400)
     figures = dict(world.policy.choice().estimates)

@@ -171,6 +171,17 @@ def test_sizes_that_are_met_for_the_first_time_leave_the_scale_where_it_is() -> 
     assert curve_of(costs)[0] == pytest.approx(1e6, rel=0.08)
 
 
+def test_one_quick_time_is_believed_and_one_slow_time_is_not() -> None:
+    for took in (1.1, 9.0):
+        costs = Costs()
+        for window in (1, 4, 8):
+            for _ in range(4):
+                observe_pass(costs, window, UNIT * by_the_row(window))
+        observe_pass(costs, 12, UNIT * took * by_the_row(8))
+        expected = min(took * by_the_row(8), by_the_row(12))
+        assert costs.passes[12] == pytest.approx(expected, rel=0.05)
+
+
 # -- calibration --------------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ TRUSTED = 3
 STALE, EVERY = 80, 32
 """After so many passes a size that had none is worth one more try, since it may have been timed while the machine was busy;
 one size every so many passes."""
-FAMILIAR, REDRAW = 12, 8
+FAMILIAR, REDRAW = 24, 8
 """A size that was timed less often is taken into the curve at once, others every so many passes."""
 MOST_WEIGHT = 30
 SCALE_RATE, SHAPE_RATE = 0.12, 0.03
@@ -70,7 +70,7 @@ def observe_pass(costs: Costs, window: int, took_ns: float) -> None:
         # drive the scale up, size by size.
         scale_rate = SCALE_RATE if seen >= FAMILIAR else 0.0
         costs.scale += scale_rate * clipped
-        costs.relative[window] += max(SHAPE_RATE, 0.7 / (1 + seen)) * (1.0 - scale_rate) * clipped
+        costs.relative[window] += max(SHAPE_RATE, 1.0 / (1 + seen - TRUSTED)) * (1.0 - scale_rate) * clipped
     costs.seen[window] = seen + 1
     costs.count += 1
     costs.latest[window] = costs.count
@@ -134,14 +134,9 @@ def _distrust_old(costs: Costs, window: int) -> None:
             break
 
 
-def _draw_curve(costs: Costs) -> None:
-    """A curve that never falls: neighbours that contradict each other are pooled (isotonic regression by pooling adjacent
-    violators). Sizes that were not timed often enough cost what the next smaller one does and a row's usual part, never more
-    than the next larger one: hope is what makes a size be tried, and then known."""
-    least = 1
-    for size in range(1, MAX_WINDOW + 1):
-        if costs.seen[size] >= TRUSTED:
-            least = TRUSTED
+def _pool(costs: Costs, least: int) -> int:
+    """Sizes timed `least` times, neighbours that contradict each other together (isotonic regression by pooling adjacent
+    violators), into `values` and `lasts`; returns how many blocks that makes."""
     blocks = 0
     for size in range(1, MAX_WINDOW + 1):
         if costs.seen[size] < least:
@@ -154,22 +149,36 @@ def _draw_curve(costs: Costs) -> None:
             weight += more
         costs.values[blocks], costs.weights[blocks], costs.lasts[blocks] = value, weight, size
         blocks += 1
-    passes, block = costs.passes, 0
+    return blocks
+
+
+def _draw_curve(costs: Costs) -> None:
+    """A curve that never falls. Sizes that were not timed often enough cost what the next smaller one does and a row's usual
+    part, or what they took if that was less, and never more than the next larger one: hope is what makes a size be tried,
+    and then known."""
+    least = 1
+    for size in range(1, MAX_WINDOW + 1):
+        if costs.seen[size] >= TRUSTED:
+            least = TRUSTED
+    last = _pool(costs, least) - 1
     slope = PRIOR_SLOPE
-    if blocks > 1 and costs.lasts[blocks - 1] > TRUSTED:
+    if costs.lasts[last] > TRUSTED:
         # Sizes that were never tried cost as much more as those that were.
-        slope = max(slope, (costs.values[blocks - 1] - costs.values[0]) / (costs.lasts[blocks - 1] - 1))
+        slope = max(slope, (costs.values[last] - costs.values[0]) / (costs.lasts[last] - 1))
+    passes, block, floor = costs.passes, 0, costs.values[0]
+    passes[1] = floor
     for size in range(1, MAX_WINDOW + 1):
         if costs.seen[size] >= least:
             while costs.lasts[block] < size:
                 block += 1
-            passes[size] = costs.values[block]
-        elif size == 1:
-            passes[size] = costs.values[0]
-        else:
+            passes[size] = floor = costs.values[block]
+        elif size > 1:
             passes[size] = passes[size - 1] + slope
+            if costs.seen[size] > 0:
+                # One time that was quick is believed, one that was slow is not.
+                passes[size] = min(passes[size], max(floor, math.exp(costs.relative[size])))
     for size in range(MAX_WINDOW - 1, 0, -1):
         passes[size] = min(passes[size], passes[size + 1])
 
 
-ARITHMETIC = (_distrust_old, _draw_curve, _take_in, cost_of, observe_pass, observe_host, observe_draft)
+ARITHMETIC = (_pool, _distrust_old, _draw_curve, _take_in, cost_of, observe_pass, observe_host, observe_draft)

@@ -35,6 +35,9 @@ from chatapp.engine.windows.records import (
 
 PLAIN_FIRST = 3
 """Plain steps of a fresh pair: what a pass of one row costs is what everything is held against."""
+PLAIN_AGAIN, PLAIN_AT_LEAST = 8, 512
+"""A fresh pair's first passes are slow ones: where no plain step was made for so many, one is; for twice as many after each, up
+to the second figure. Long windows would else seem cheap for ever."""
 RATE_MEMORY = 0.92
 """What is left of tokens and time at each new step: λ is that of some 12 steps."""
 FIRST_MEMORY = 0.97
@@ -53,7 +56,7 @@ KEEPS_ON = 0.95
 drafts would else turn it off for as many steps as a try is worth."""
 MS = 1e-6
 LEAST_WORTH = 0.1
-"""The host takes no more of a token's worth than the rest."""
+"""What the host leaves of a token's worth at least: a rate that is overestimated must not make tokens worthless."""
 NEGLIGIBLE = 0.01
 """Drafts ahead that are kept with less than this are not thought of."""
 
@@ -73,7 +76,7 @@ def plan(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
 def _planned(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
     if most == 1:
         return _tell(belief, NO_ROOM, 1, 0)
-    if costs.seen[1] < PLAIN_FIRST:
+    if costs.seen[1] < PLAIN_FIRST or costs.count - costs.latest[1] >= _plain_due(costs):
         return _tell(belief, MEASURING, 1, 0)
     if belief.promised_for != most or belief.promise_age >= PROMISE_KEPT or belief.off:
         _promise(costs, belief, draft, most)
@@ -98,6 +101,13 @@ def _planned(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
         return _tell(belief, RESTING, 1, belief.until_probe + 1)
     belief.probing = True
     return _tell(belief, TRYING, 2, 0)
+
+
+def _plain_due(costs: Costs) -> int:
+    due = PLAIN_AGAIN
+    for _ in range(PLAIN_FIRST, min(costs.seen[1], PLAIN_FIRST + 6)):
+        due = min(2 * due, PLAIN_AT_LEAST)
+    return due
 
 
 def _tell(belief: Belief, reason: int, window: int, figure: int) -> int:
@@ -259,6 +269,7 @@ def sum_up(costs: Costs, belief: Belief, draft: DraftCost) -> None:
 
 ARITHMETIC = (
     _host,
+    _plain_due,
     class_of,
     _tell,
     _doubt,
