@@ -11,8 +11,7 @@ import torch
 
 from chatapp.domain.events import Prefilled, RunEvent
 from chatapp.domain.request import MAX_WINDOW, GenerationRequest, Message, Role, SamplingSettings
-from chatapp.engine.backends.decoder.decoder import DecoderModel
-from chatapp.engine.backends.small import SmallDraft
+from chatapp.engine.backends.decoder.whole import WholeDecoder
 from chatapp.engine.contracts import Control
 from chatapp.engine.control import RunControl
 from chatapp.engine.sequence import CachedSequence
@@ -65,9 +64,9 @@ def difference(engine: Engine, request: GenerationRequest, plain: Sequence[int],
 def test_both_sides_run_on_the_fast_path_the_target_with_exact_rows(engine: Engine) -> None:
     assert engine.pair.draft is not None
     target = engine.pair.target.model
-    assert isinstance(target, DecoderModel)
+    assert isinstance(target, WholeDecoder)
     assert target.exact_rows
-    assert isinstance(engine.pair.draft.model, SmallDraft)
+    assert isinstance(engine.pair.draft.model, WholeDecoder)
 
 
 def test_greedy_text_is_the_same_for_every_k_and_without_speculation(engine: Engine) -> None:

@@ -19,8 +19,8 @@ from chatapp.engine.backends.decoder.decoder import DecoderModel
 from chatapp.engine.backends.decoder.fused import FusedDecoder
 from chatapp.engine.backends.decoder.linears import bfloat16_available
 from chatapp.engine.backends.decoder.shape import obstacle, read_shape
+from chatapp.engine.backends.decoder.whole import WholeDecoder
 from chatapp.engine.backends.loading import load_model
-from chatapp.engine.backends.small import SmallDraft
 from tests.helpers import checkpoints
 
 LLAMA3 = {
@@ -63,9 +63,13 @@ IDS = [(index * index * 7 + index * 3) % checkpoints.VOCABULARY for index in ran
 needs_bfloat16 = pytest.mark.skipif(not bfloat16_available(), reason="oneDNN has no bfloat16 here")
 
 
-def load(directory: Path, **options: Any) -> DecoderModel:
+Decoder = DecoderModel | WholeDecoder
+WAYS: dict[str, type[Decoder]] = {"one call": WholeDecoder, "compiled": FusedDecoder, "torch": DecoderModel}
+
+
+def load(directory: Path, **options: Any) -> Decoder:
     model = load_model(read_checkpoint(directory), "cpu", **{"role": "target", **options})
-    assert isinstance(model, DecoderModel)
+    assert isinstance(model, DecoderModel | WholeDecoder)
     return model
 
 
@@ -77,19 +81,19 @@ def theirs(directory: Path, dtype: torch.dtype) -> torch.Tensor:
     return logits.float()
 
 
-@pytest.fixture(
-    params=[(name, way) for name in CONFIGS for way in ("compiled", "torch")], ids=" - ".join, scope="module"
-)
+@pytest.fixture(params=[(name, way) for name in CONFIGS for way in WAYS], ids=" - ".join, scope="module")
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[DecoderModel, torch.Tensor]:
+) -> tuple[Decoder, torch.Tensor]:
     name, way = request.param
     directory = checkpoints.save(tmp_path_factory.mktemp("decoder"), CONFIGS[name])
     with pytest.MonkeyPatch.context() as patch:
         if way == "torch":
             without_numba(patch)
+        else:
+            patch.setattr(loading, "suits", lambda *_: way == "one call")
         model = load(directory)
-    assert isinstance(model, FusedDecoder) == (way == "compiled")
+    assert type(model) is WAYS[way]
     return model, theirs(directory, torch.float32)
 
 
@@ -106,14 +110,14 @@ def close(ours: torch.Tensor, expected: torch.Tensor) -> bool:
     return ours.dtype == torch.float32 and float((ours - expected).abs().max()) <= 1e-4
 
 
-def test_logits_are_those_of_transformers(both: tuple[DecoderModel, torch.Tensor]) -> None:
+def test_logits_are_those_of_transformers(both: tuple[Decoder, torch.Tensor]) -> None:
     model, expected = both
     assert float(expected.abs().max()) > 1
     assert close(model.forward(IDS, 0, LENGTH), expected)
     assert model.exact_rows
 
 
-def test_in_prefill_chunks_and_token_by_token_across_blocks(both: tuple[DecoderModel, torch.Tensor]) -> None:
+def test_in_prefill_chunks_and_token_by_token_across_blocks(both: tuple[Decoder, torch.Tensor]) -> None:
     model, expected = both
     step = model.prefill_rows
     for begin in range(0, LENGTH, step):
@@ -127,7 +131,7 @@ def test_in_prefill_chunks_and_token_by_token_across_blocks(both: tuple[DecoderM
         model.forward(IDS[block - 5 :], block - 5, 1)
 
 
-def test_rewinding_is_starting_earlier(both: tuple[DecoderModel, torch.Tensor]) -> None:
+def test_rewinding_is_starting_earlier(both: tuple[Decoder, torch.Tensor]) -> None:
     model, expected = both
     model.forward(IDS, 0, 1)
     for start in (0, 1, 63, 127, 128, 200, 256, 290):
@@ -138,11 +142,16 @@ def test_rewinding_is_starting_earlier(both: tuple[DecoderModel, torch.Tensor]) 
 
 
 @needs_bfloat16
+@pytest.mark.parametrize("way", ["one call", "compiled"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_bfloat16_is_as_near_to_float32_as_that_of_transformers(name: str, tmp_path: Path) -> None:
+def test_bfloat16_is_as_near_to_float32_as_that_of_transformers(
+    name: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both compute the same rounded weights; what they are away from float32 is the grain of bfloat16."""
+    monkeypatch.setattr(loading, "suits", lambda *_: way == "one call")
     directory = checkpoints.save(tmp_path, CONFIGS[name], dtype=torch.bfloat16)
     model = load(directory)
+    assert type(model) is WAYS[way]
     assert model.info.dtype == "bfloat16"
     assert model.exact_rows
     exact = theirs(directory, torch.float32)
@@ -247,25 +256,36 @@ def test_what_runs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     checkpoints.save(tmp_path / "32", CONFIGS["qwen2"])
     checkpoints.save(tmp_path / "16", CONFIGS["qwen2"], dtype=torch.bfloat16)
     checkpoints.save(tmp_path / "half", CONFIGS["qwen2"], dtype=torch.float16)
-    assert load(tmp_path / "32").info.runs_on.startswith(
-        "fast path, float32, oneDNN-packed, compiled kernels, rows exact"
-    )
-    assert load(tmp_path / "half").info.runs_on.startswith("fast path, float32 (processors are slow in")
+    monkeypatch.setattr(loading, "bfloat16_available", lambda: False)
+    monkeypatch.setattr(loading, "suits", lambda *_: True)
+    for name, numbers in (
+        ("32", "float32"),
+        ("16", "bfloat16"),
+        ("half", "float32 (processors are slow in the checkpoint's float16)"),
+    ):
+        model = load(tmp_path / name)
+        assert model.info.runs_on == f"fast path, {numbers}, one compiled call, rows exact"
+        assert model.info.dtype == numbers.split()[0]
     int8 = load(tmp_path / "32", weights="int8").info.runs_on
     assert int8.startswith(
         "fast path, int8 matrices (activations scaled by row), KV in float32, compiled kernels,"
     )
-    monkeypatch.setattr(loading, "bfloat16_available", lambda: False)
+    monkeypatch.setattr(loading, "suits", lambda *_: False)
+    assert load(tmp_path / "32").info.runs_on.startswith(
+        "fast path, float32, oneDNN-packed, compiled kernels, rows exact"
+    )
+    assert load(tmp_path / "half").info.runs_on.startswith("fast path, float32 (processors are slow in")
     without = load(tmp_path / "16").info
     assert without.dtype == "float32"
     assert "this processor does not multiply the checkpoint's bfloat16" in without.runs_on
 
 
-def test_drafts_get_the_kernels_for_one_row(tmp_path: Path) -> None:
+def test_drafts_get_the_kernels_for_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "suits", lambda *_: False)
     checkpoints.save(tmp_path / "plain", CONFIGS["llama: grouped"])
     checkpoints.save(tmp_path / "other", CONFIGS["qwen2"])
     tiny = load_model(read_checkpoint(tmp_path / "plain"), "cpu", role="draft")
-    assert isinstance(tiny, SmallDraft)
+    assert isinstance(tiny, WholeDecoder)
     assert tiny.info.runs_on == "fast path for the smallest drafts, float32, one compiled call"
     assert (
         load(tmp_path / "other", role="draft").info.runs_on

@@ -16,8 +16,8 @@ from chatapp.domain.ports import PairLocation
 from chatapp.domain.request import GenerationRequest, Message, Role, SamplingSettings
 from chatapp.domain.tokens import TokenKind
 from chatapp.engine.backends.checkpoint import read_checkpoint
-from chatapp.engine.backends.decoder.decoder import DecoderModel
 from chatapp.engine.backends.decoder.linears import bfloat16_available
+from chatapp.engine.backends.decoder.whole import WholeDecoder
 from chatapp.engine.backends.hf import TransformersModel
 from chatapp.engine.backends.loading import load_model
 from chatapp.engine.control import RunControl
@@ -134,7 +134,7 @@ def test_one_text_with_speculation_on_and_off(directory: Path, temperature: floa
 
 def test_a_fast_target_with_a_draft_of_another_architecture(directory: Path, llama: Path) -> None:
     engine = opened(llama, directory)
-    assert isinstance(engine.pair.target.model, DecoderModel)
+    assert isinstance(engine.pair.target.model, WholeDecoder)
     assert engine.pair.draft is not None
     assert isinstance(engine.pair.draft.model, TransformersModel)
     assert engine.pair.info.environment.backend == "decoder"

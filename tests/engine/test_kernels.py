@@ -16,15 +16,16 @@ import pytest
 import torch
 
 from chatapp.domain.events import ModelInfo
-from chatapp.engine.backends.decoder import fused, kernels
+from chatapp.engine.backends.decoder import fused, kernels, whole
 from chatapp.engine.backends.decoder.fused import FusedDecoder
 from chatapp.engine.backends.decoder.kernels import __main__ as compiling_ahead
 from chatapp.engine.backends.decoder.kernels import compiling
 from chatapp.engine.backends.decoder.linears import packed
 from chatapp.engine.backends.decoder.rotary import RotaryPositions
 from chatapp.engine.backends.decoder.shape import DecoderShape
+from chatapp.engine.backends.decoder.tiles import untouched_zeros
 from chatapp.engine.backends.decoder.weights import expected_shapes
-from chatapp.engine.backends.small import SmallDraft
+from chatapp.engine.backends.decoder.whole import WholeDecoder
 from chatapp.engine.session import Engine
 from chatapp.resources import builtin_pair
 
@@ -94,7 +95,7 @@ def test_a_weight_that_is_no_number_reaches_the_logits(dtype: torch.dtype, weigh
     for number in (NAN, -NAN):
         weights = {key: tensor.clone() for key, tensor in random_weights(dtype).items()}
         weights[weight].view(-1)[3] = number
-        small = SmallDraft(SHAPE, dict(weights), INFO, kernels)
+        small = WholeDecoder(SHAPE, dict(weights), INFO, kernels)
         fast = FusedDecoder(SHAPE, weights, packed, dtype, INFO)
         for model in (small, fast):
             for width in (1, 5, 70):
@@ -137,40 +138,43 @@ def test_threads_that_share_the_heads_leave_the_same_bits(
 def test_room_grows_with_what_is_in_it_and_not_beyond_the_context() -> None:
     model = build()
     ids = [index % 50 for index in range(400)]
-    model._make_room(1)
-    model._tiles = few = 1
-    model._kv = [layer[:, :, :1].clone() for layer in model._kv]
+    room = model._kv
+    room.hold(1)
+    room.tiles = few = 1
+    room.layers = [layer[:, :, :1].clone() for layer in room.layers]
     model.forward(ids[:60], 0, 1)
-    assert model._tiles == few
+    assert room.tiles == few
     model.forward(ids[60:], 60, 1)
-    assert few < model._tiles == math.ceil(400 / kernels.TILE)
+    assert few < room.tiles == math.ceil(400 / kernels.TILE)
     assert torch.equal(model.forward(ids[250:260], 250, 10), alone(torch.float32)[250:260])
-    rooms = [layer.data_ptr() for layer in model._kv]
+    rooms = [layer.data_ptr() for layer in room.layers]
     for start in range(300, 390):
         model.forward(ids[start : start + 8], start, 8)
-    assert [layer.data_ptr() for layer in model._kv] == rooms, "a step moves no keys"
+    assert [layer.data_ptr() for layer in room.layers] == rooms, "a step moves no keys"
 
 
 def test_heads_narrower_than_a_vector() -> None:
     """Values are padded to whole vectors; the padding reaches nobody."""
     assert SHAPE.head_dim < kernels.LANES or kernels.LANES <= 8
     model = build()
-    model._make_room(64)
-    for layer in model._kv:
+    model._kv.hold(64)
+    for layer in model._kv.layers:
         layer.fill_(INF)
         layer[:, 1] = 0.0
     first = model.forward([3], 0, 1)
     assert torch.equal(first, build().forward([3], 0, 1))
 
 
+def between_products(kind: str) -> tuple[Callable[..., None], ...]:
+    return (kernels.normalising(kind), kernels.gating(kind), kernels.attending(kind, kind))
+
+
 def test_an_installation_compiles_what_the_built_in_pair_calls() -> None:
     """With the types that the engine calls them with: others would be compiled again at the first start."""
     compiling_ahead.main()
     kernels_of_the_pair = (
-        kernels.normalising("bfloat16"),
-        kernels.gating("bfloat16"),
-        kernels.attending("bfloat16", "bfloat16"),
-        kernels.drafting("bfloat16"),
+        kernels.passing("bfloat16"),
+        *(() if whole.processor_suits(kernels) else between_products("bfloat16")),
     )
     ahead = [kernel.signatures for kernel in kernels_of_the_pair]  # type: ignore[attr-defined] # numba's dispatchers
     assert all(len(signatures) == 1 for signatures in ahead)
@@ -245,14 +249,14 @@ def test_a_processor_that_names_no_features(monkeypatch: pytest.MonkeyPatch) -> 
         raise RuntimeError("getHostCPUFeatures: not available")
 
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", unknown)
-    assert compiling._lanes() == 4
+    assert compiling.lanes(compiling.processor_features()) == 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
 def test_room_costs_what_is_used_of_it() -> None:
     """A gigabyte of zeros takes no memory before it is written to, and begins where a vector does."""
     before = resident_bytes()
-    room = fused.untouched_zeros((1 << 29,), torch.bfloat16)
+    room = untouched_zeros((1 << 29,), torch.bfloat16)
     assert resident_bytes() - before < 1 << 26
     assert room.data_ptr() % 64 == 0
     assert not bool(room[: 1 << 20].any())

@@ -13,8 +13,8 @@ from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import read_checkpoint
 from chatapp.engine.backends.decoder import kernels
 from chatapp.engine.backends.decoder.shape import read_shape
+from chatapp.engine.backends.decoder.whole import WholeDecoder
 from chatapp.engine.backends.loading import load_model
-from chatapp.engine.backends.small import SmallDraft
 from chatapp.engine.backends.tiny import TinyDraft
 from tests.helpers import checkpoints
 
@@ -29,9 +29,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 IDS = [(index * index * 7 + index * 3) % checkpoints.VOCABULARY for index in range(120)]
 
 
-Tiny = TinyDraft | SmallDraft
+Tiny = TinyDraft | WholeDecoder
 MAKERS: dict[str, Callable[..., Tiny]] = {
-    "compiled": lambda shape, weights, info: SmallDraft(shape, weights, info, kernels),
+    "compiled": lambda shape, weights, info: WholeDecoder(shape, weights, info, kernels),
     "numpy": TinyDraft,
 }
 
@@ -82,8 +82,8 @@ def test_a_rewind_is_a_smaller_position(both: tuple[Tiny, torch.Tensor]) -> None
 def test_extreme_gates_are_no_warning_and_no_nan(both: tuple[Tiny, torch.Tensor]) -> None:
     model, _ = both
     gates: list[Any] = (
-        [layer[5] for layer in model._kept]
-        if isinstance(model, SmallDraft)
+        [layer.gate_up.weights for layer in model._layers]
+        if isinstance(model, WholeDecoder)
         else [layer.gate_up for layer in model._layers]
     )
     for gate in gates:
@@ -121,19 +121,21 @@ def test_ids_that_have_no_embedding_are_refused(tmp_path: Path, token: int) -> N
         tiny(tmp_path, "compiled").forward([3, token], 0, 1)
 
 
-def test_bfloat16_is_kept_and_computed_in_float32(tmp_path: Path) -> None:
+def test_bfloat16_is_kept(tmp_path: Path) -> None:
     config = checkpoints.llama_config()
     checkpoints.save(tmp_path, config, dtype=torch.bfloat16)
     checkpoint = read_checkpoint(tmp_path)
     model = load_model(checkpoint, "cpu", role="draft")
-    assert isinstance(model, SmallDraft)
+    assert isinstance(model, WholeDecoder)
     assert model.info.dtype == "bfloat16"
     wide = {
         name.removeprefix("model."): tensor for name, tensor in checkpoint.load_weights(torch.float32).items()
     }
-    same = SmallDraft(read_shape(tmp_path, checkpoint.config), wide, model.info, kernels)
-    # Two kernels, which may sum in another order; bfloat16 in between would be off by a hundredth.
-    assert torch.allclose(model.forward(IDS, 0, 60), same.forward(IDS, 0, 60), atol=1e-4)
+    same = WholeDecoder(read_shape(tmp_path, checkpoint.config), wide, model.info, kernels)
+    expected = same.forward(IDS, 0, 60)
+    # Eight bits of what every product reads; float32 is what they are summed in.
+    error = (model.forward(IDS, 0, 60) - expected).abs()
+    assert float(error.mean()) < 0.04 * float(expected.abs().mean())
     assert model.traffic(1, 0) < 0.55 * same.traffic(1, 0)
 
 
@@ -145,7 +147,7 @@ def test_a_large_head_is_read_in_fewer_bytes(tmp_path: Path, weights: str) -> No
     with torch.inference_mode():
         logits = checkpoints.reference(config)(torch.tensor([IDS])).logits[0]
     model = load_model(read_checkpoint(tmp_path / "large"), "cpu", role="draft", weights=weights)
-    assert isinstance(model, SmallDraft)
+    assert isinstance(model, WholeDecoder)
     assert ("the head in int8" if weights == "int8" else "the head in float32") in model.info.runs_on
     head_bytes = 40_000 * config.hidden_size * (1 if weights == "int8" else 4)
     assert head_bytes < model.traffic(1, 0) < 1.2 * head_bytes + 4e5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.checkpoint import Checkpoint
 from chatapp.engine.backends.cuda.loading import load_cuda
 from chatapp.engine.backends.decoder.decoder import DecoderModel
-from chatapp.engine.backends.decoder.exactness import make_exact
+from chatapp.engine.backends.decoder.exactness import FILLINGS, NOT_EXACT, look_exact, make_exact
 from chatapp.engine.backends.decoder.fused import FusedDecoder, kernels
 from chatapp.engine.backends.decoder.linears import (
     Linear,
@@ -23,7 +24,7 @@ from chatapp.engine.backends.decoder.linears import (
 )
 from chatapp.engine.backends.decoder.shape import DecoderShape, obstacle, read_shape
 from chatapp.engine.backends.decoder.weights import check_weights, expected_shapes, parameters
-from chatapp.engine.backends.small import SmallDraft
+from chatapp.engine.backends.decoder.whole import WholeDecoder, suits
 from chatapp.engine.backends.tiny import LARGEST_HEAD, LARGEST_LAYERS, TinyDraft
 from chatapp.engine.contracts import CausalModel
 
@@ -108,6 +109,9 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
     shape = read_shape(checkpoint.directory, checkpoint.config)
     if not is_target and shape.plain and layer_parameters(shape) <= LARGEST_LAYERS:
         return _load_tiny(checkpoint, shape, int8=int8)
+    compiled = kernels()
+    if compiled is not None and not int8 and suits(shape, compiled):
+        return _load_whole(checkpoint, shape, compiled, is_target=is_target)
     numbers = cpu_numbers(checkpoint.dtype())
     weights = _checked_weights(checkpoint, shape, numbers.dtype)
 
@@ -115,15 +119,30 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
         return (target_linear if is_target else draft_linear)(weight, bias, int8=int8)
 
     dtype = {(True, True): "int8 (per row)", (False, True): "int8"}.get((is_target, int8), numbers.name)
-    compiled = kernels() is not None
-    make = FusedDecoder if compiled else DecoderModel
+    make = FusedDecoder if compiled is not None else DecoderModel
     model = make(shape, weights, linear, numbers.dtype, _info(checkpoint, shape, dtype, ""))
     kept = make_exact(model) if is_target else ""
     products = _kernel_words(model.linears)
     numbers_and_products = (products, f"KV in {numbers.words}") if int8 else (numbers.words, products)
-    between = "compiled kernels" if compiled else "torch's kernels (numba is not installed)"
+    between = "compiled kernels" if compiled is not None else "torch's kernels (numba is not installed)"
     words = ", ".join(filter(None, ("fast path", *numbers_and_products, between, kept)))
     model.info = replace(model.info, runs_on=words)
+    return model
+
+
+def _load_whole(
+    checkpoint: Checkpoint, shape: DecoderShape, compiled: ModuleType, *, is_target: bool
+) -> WholeDecoder:
+    """In the checkpoint's own numbers on every processor: kernels widen bfloat16 where it has no instructions for it."""
+    stored = checkpoint.dtype()
+    numbers = cpu_numbers(stored) if stored == torch.float16 else Numbers(stored, _NAMES[stored])
+    weights = _checked_weights(checkpoint, shape, numbers.dtype)
+    words = f"fast path, {numbers.words}, one compiled call"
+    model = WholeDecoder(shape, weights, _info(checkpoint, shape, numbers.name, words), compiled)
+    if is_target:
+        model.exact_rows = look_exact(model)
+        found = FILLINGS[0].words if model.exact_rows else NOT_EXACT
+        model.info = replace(model.info, runs_on=f"{words}, {found}")
     return model
 
 
@@ -149,7 +168,7 @@ def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape, *, int8: bool) -> Ca
     info = _info(checkpoint, shape, numbers.name, words)
     if compiled is None:
         return TinyDraft(shape, weights, info, product=product, product_bytes=product_bytes)
-    return SmallDraft(shape, weights, info, compiled, product=product, product_bytes=product_bytes)
+    return WholeDecoder(shape, weights, info, compiled, product=product, product_bytes=product_bytes)
 
 
 def layer_parameters(shape: DecoderShape) -> int:

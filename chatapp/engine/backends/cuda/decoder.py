@@ -91,7 +91,7 @@ class StaticDecoder:
 
     def _attend(
         self,
-        layer: LayerWeights,
+        layer: LayerWeights[Linear],
         cache: torch.Tensor,
         h: torch.Tensor,
         rotary: torch.Tensor,

@@ -176,7 +176,7 @@ class DecoderModel:
 
     def _attend(
         self,
-        layer: LayerWeights,
+        layer: LayerWeights[Linear],
         cache: LayerCache,
         h: torch.Tensor,
         rotary: torch.Tensor,

@@ -7,8 +7,9 @@ way to fill passes up is tried in turn, the cheapest first, until one holds. Kno
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's customary name
@@ -50,6 +51,23 @@ FILLINGS = (
 NOT_EXACT = "rows not exact to the bit"
 
 
+class Probed(Protocol):
+    """A decoder as far as it is looked at here."""
+
+    @property
+    def vocabulary(self) -> int: ...
+
+    @property
+    def context_limit(self) -> int: ...
+
+    @property
+    def prefill_rows(self) -> int: ...
+
+    def forward(self, ids: Sequence[int], start: int, rows: int) -> torch.Tensor: ...
+
+    def attention_probe(self, depth: int, rows: int) -> Callable[[int, int], torch.Tensor]: ...
+
+
 def make_exact(model: DecoderModel, clock: Callable[[], int] = time.perf_counter_ns) -> str:
     """Fill passes up as far as exactness needs, or as single rows are faster for it; returns words for people (of the
     first: the second is nobody's concern). The KV that this writes lies at positions that any use overwrites before it
@@ -68,17 +86,17 @@ def make_exact(model: DecoderModel, clock: Callable[[], int] = time.perf_counter
 def rows_are_exact(model: DecoderModel) -> bool:
     """Whether rows computed together and one by one are the same bits, KV included: whole passes over the end of a block,
     windows and a prefill chunk, attention alone deep in the context, and products alone where passes show too little."""
-    return (
-        _passes_are_exact(model)
-        and all(
-            _attention_is_exact(model, depth)
-            for depth in {min(depth, model.context_limit) for depth in DEPTHS}
-        )
-        and all(_product_is_exact(model, *probe) for probe in model.probes())
+    return look_exact(model) and all(_product_is_exact(model, *probe) for probe in model.probes())
+
+
+def look_exact(model: Probed) -> bool:
+    """The same where products give float32, in which nothing is hidden."""
+    return _passes_are_exact(model) and all(
+        _attention_is_exact(model, depth) for depth in {min(depth, model.context_limit) for depth in DEPTHS}
     )
 
 
-def _passes_are_exact(model: DecoderModel) -> bool:
+def _passes_are_exact(model: Probed) -> bool:
     longest = max(WINDOWS)
     begin = max(0, min(KV_BLOCK - 5, model.context_limit - longest))
     end = min(begin + longest, model.context_limit)
@@ -121,7 +139,7 @@ def _product_is_exact(model: DecoderModel, linear: Linear, width: int, alike: in
         return all(torch.equal(passes(rows, size), single) for size in (*ROWS, model.prefill_rows))
 
 
-def _attention_is_exact(model: DecoderModel, depth: int) -> bool:
+def _attention_is_exact(model: Probed, depth: int) -> bool:
     rows = min(model.prefill_rows, depth)
     mixed = model.attention_probe(depth, rows)
     with torch.inference_mode():

@@ -1,30 +1,25 @@
-"""The same decoder with everything between its matrix products in compiled kernels: a third of the time at batch 1.
+"""The same decoder with everything between its matrix products in compiled kernels, which are oneDNN's or int8.
 
-Where numba is not installed `DecoderModel` serves, which says the same in torch's operators.
+For what `whole` does not do. Where numba is not installed `DecoderModel` serves, which says the same in torch's operators.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's customary name
 
 from chatapp.domain.events import ModelInfo
 from chatapp.engine.backends.decoder.decoder import PREFILL_ROWS, DecoderModel
 from chatapp.engine.backends.decoder.linears import Linear, Product
-from chatapp.engine.backends.decoder.rotary import inverse_frequencies
 from chatapp.engine.backends.decoder.shape import DecoderShape
+from chatapp.engine.backends.decoder.tiles import TiledCache, position_turns
 from chatapp.engine.backends.decoder.weights import LayerWeights, MakeLinear
 
-FIRST_TILES = 8
-VECTOR_BYTES = 64
-"""The longest vector's, and a line of the processor's cache."""
 SHARED_FROM_BYTES = 1 << 20
 """Keys and values of a layer from which several threads share its heads. Waking them takes some 20 µs."""
 
@@ -74,18 +69,15 @@ class FusedDecoder(DecoderModel):
         self._gate: Callable[..., None] = compiled.gating(act)
         self._attend_heads: Callable[..., None] = compiled.attending(act, kv)
         self._turns = position_turns(shape)
-        # Values of a head fill whole vectors; what is beyond its size stays zero.
-        self._padded = -(-shape.head_dim // compiled.LANES) * compiled.LANES
         self._fused = [self._layer(index, layer) for index, layer in enumerate(self._layers)]
         self._last = self._product(self._head)
         self._size_eps = shape.hidden * shape.norm_eps
-        self._kv: list[torch.Tensor] = []
-        self._tiles = 0
+        self._kv = TiledCache(shape, kv_dtype, compiled)
         self._buffers(PREFILL_ROWS)
         self._scratch = torch.empty(0)
         self._pool: ThreadPoolExecutor | None = None
 
-    def _layer(self, index: int, layer: LayerWeights) -> _Layer:
+    def _layer(self, index: int, layer: LayerWeights[Linear]) -> _Layer:
         following = self._layers[index + 1].attention_gain if index + 1 < len(self._layers) else self._gain
         gain = layer.query_key_gain
         return _Layer(
@@ -116,16 +108,16 @@ class FusedDecoder(DecoderModel):
         total = max(count, self.least_rows)
         if total > self._x.shape[0]:
             self._buffers(total)
-        self._make_room(start + count)
+        self._kv.hold(start + count)
         tokens = torch.tensor(ids if total == count else [*ids, *[0] * (total - count)])
         x, h, mixed, wide = self._x[:total], self._h[:total], self._mixed[:total], self._wide[:total]
         x.copy_(F.embedding(tokens, self._embedding))
         x_at, h_at, wide_at, mixed_at = x.data_ptr(), h.data_ptr(), wide.data_ptr(), mixed.data_ptr()
         hidden, inner, eps = self.shape.hidden, self.shape.intermediate, self._size_eps
         normalise, gate = self._normalise, self._gate
-        attend = self._attending(start, count, self._tiles)
+        attend = self._attending(start, count, self._kv.tiles)
         normalise(x_at, 0, self._layers[0].attention_gain.data_ptr(), h_at, total, hidden, eps)
-        for layer, kv in zip(self._fused, self._kv, strict=True):
+        for layer, kv in zip(self._fused, self._kv.layers, strict=True):
             qkv = layer.qkv(h)
             attend(qkv.data_ptr(), mixed_at, kv.data_ptr(), layer.query_key_gain)
             # Named, so that they live for as long as a kernel reads them.
@@ -176,14 +168,10 @@ class FusedDecoder(DecoderModel):
         return together
 
     def attention_probe(self, depth: int, rows: int) -> Callable[[int, int], torch.Tensor]:
-        shape, generator = self.shape, torch.Generator().manual_seed(1)
-        tile: int = self._kernels.TILE
-        tiles, start = -(-depth // tile), depth - rows
+        shape, start = self.shape, depth - rows
         width = (shape.heads + 2 * shape.kv_heads) * shape.head_dim
-        qkv = torch.randn(rows, width, generator=generator).to(self._dtype)
-        # One head's are drawn and the others' are the same.
-        kv = torch.randn(2, tiles, self._padded * tile, generator=generator).to(self.attention.dtype)
-        kv = kv.expand(shape.kv_heads, -1, -1, -1).contiguous()
+        qkv = torch.randn(rows, width, generator=torch.Generator().manual_seed(1)).to(self._dtype)
+        kv, tiles = self._kv.made_up(depth)
         gain = self._fused[0].query_key_gain
 
         def mixed(first: int, count: int) -> torch.Tensor:
@@ -201,43 +189,8 @@ class FusedDecoder(DecoderModel):
 
     def _make_scratch(self, length: int, count: int, parts: int) -> int:
         """Room for queries, scores and mixes of a chunk, of every part; returns the float32 numbers of one."""
-        tile: int = self._kernels.TILE
         queries: int = min(count, self._kernels.CHUNK) * (self.shape.heads // self.shape.kv_heads)
-        each: int = queries * (self.shape.head_dim + self._padded + 1 + -(-length // tile) * tile + 16)
+        each: int = self._kernels.scratch_numbers(queries, self.shape.head_dim, length)
         if self._scratch.numel() < parts * each:
             self._scratch = torch.empty(2 * parts * each)
         return each
-
-    def _make_room(self, length: int) -> None:
-        """Keys `[kv_heads, 0, tile, dimension, place]` and values `[kv_heads, 1, tile, place, dimension]` of every layer.
-        Room doubles until the context is full, so that a step allocates none."""
-        tile: int = self._kernels.TILE
-        if length <= self._tiles * tile:
-            return
-        shape = self.shape
-        tiles = max(FIRST_TILES, 2 * self._tiles, -(-length // tile))
-        tiles = min(tiles, -(-shape.context_limit // tile))
-        room = (shape.kv_heads, 2, tiles, self._padded * tile)
-        grown = []
-        for index in range(shape.layers):
-            layer = untouched_zeros(room, self.attention.dtype)
-            if self._kv:
-                layer[:, :, : self._tiles] = self._kv[index]
-            grown.append(layer)
-        self._kv, self._tiles = grown, tiles
-
-
-def untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Zeros that the system has at hand when they are first touched: a large context costs what is used of it. torch's own
-    are written at once. They begin where a vector does."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.zeros(size + VECTOR_BYTES, np.uint8)
-    begin = -memory.ctypes.data % VECTOR_BYTES
-    return torch.from_numpy(memory[begin : begin + size]).view(dtype).view(shape)
-
-
-def position_turns(shape: DecoderShape) -> torch.Tensor:
-    """Cosine and sine of every position and pair of dimensions, `[context, head_dim] float32`."""
-    steps = torch.arange(shape.context_limit, dtype=torch.float32)
-    angles = torch.outer(steps, inverse_frequencies(shape.rotary, shape.head_dim))
-    return torch.stack([angles.cos(), angles.sin()], -1).reshape(shape.context_limit, -1).contiguous()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 
@@ -14,24 +15,26 @@ from chatapp.engine.backends.decoder.linears import Linear
 from chatapp.engine.backends.decoder.rotary import interleave
 from chatapp.engine.backends.decoder.shape import DecoderShape
 
+M = TypeVar("M")
+"""What a decoder makes of a matrix and its bias."""
 MakeLinear = Callable[[torch.Tensor, "torch.Tensor | None"], Linear]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
+@dataclass(frozen=True)
+class LayerWeights(Generic[M]):
     """One layer. Gains are float32 and hold √size of what they scale, which RMS normalisation needs anyway;
     `query_key_gain` is `[heads + kv_heads, head_dim]`."""
 
     attention_gain: torch.Tensor
-    qkv: Linear
+    qkv: M
     query_key_gain: torch.Tensor | None
-    out: Linear
+    out: M
     mlp_gain: torch.Tensor
-    gate_up: Linear
-    down: Linear
+    gate_up: M
+    down: M
 
     @property
-    def linears(self) -> tuple[Linear, ...]:
+    def linears(self) -> tuple[M, ...]:
         return (self.qkv, self.out, self.gate_up, self.down)
 
 
@@ -91,8 +94,11 @@ def gain(weight: torch.Tensor) -> torch.Tensor:
 
 
 def take_layer(
-    shape: DecoderShape, weights: MutableMapping[str, torch.Tensor], index: int, linear: MakeLinear
-) -> LayerWeights:
+    shape: DecoderShape,
+    weights: MutableMapping[str, torch.Tensor],
+    index: int,
+    linear: Callable[[torch.Tensor, torch.Tensor | None], M],
+) -> LayerWeights[M]:
     """Fuse layer `index`; its weights are taken out of the mapping, so that no two copies of a model are ever whole."""
     prefix = f"layers.{index}."
 
@@ -103,7 +109,7 @@ def take_layer(
             found.append(interleave(tensor, shape.head_dim) if name in ("q", "k") else tensor)
         return torch.cat(found) if len(found) > 1 else found[0]
 
-    def fused(part: str, names: str, *, biased: bool) -> Linear:
+    def fused(part: str, names: str, *, biased: bool) -> M:
         return linear(joined(part, names, "weight"), joined(part, names, "bias") if biased else None)
 
     return LayerWeights(

@@ -10,31 +10,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from chatapp.engine.backends.decoder.kernels.attention import CHUNK, TILE, attended
+from chatapp.engine.backends.decoder.kernels.attention import CHUNK, TILE, attended, scratch_numbers
 from chatapp.engine.backends.decoder.kernels.compiling import LANES, entry, stamp_of_sources
-from chatapp.engine.backends.decoder.kernels.draft import LAYER_ADDRESSES, drafted
+from chatapp.engine.backends.decoder.kernels.meeting import MEETING_BYTES
 from chatapp.engine.backends.decoder.kernels.nucleus import WORK_BYTES, nucleus
 from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
 from chatapp.engine.backends.decoder.kernels.panels import STRIP
 from chatapp.engine.backends.decoder.kernels.racing import raced, raced_among
 from chatapp.engine.backends.decoder.kernels.rows import add_and_normalise, gated
 from chatapp.engine.backends.decoder.kernels.vocabulary import massed, remaining, turned, weighed
+from chatapp.engine.backends.decoder.kernels.whole import LAYER_NUMBERS, MODEL_NUMBERS, passed, scratch_bytes
 
 __all__ = [
     "CHUNK",
     "LANES",
-    "LAYER_ADDRESSES",
+    "LAYER_NUMBERS",
+    "MEETING_BYTES",
+    "MODEL_NUMBERS",
     "STRIP",
     "TILE",
     "WORK_BYTES",
     "attending",
-    "drafting",
     "gating",
     "massing",
     "narrowing",
     "normalising",
+    "passing",
     "racing",
     "racing_among",
+    "scratch_bytes",
+    "scratch_numbers",
     "subtracting",
     "turning",
     "weighing",
@@ -53,7 +58,7 @@ def normalising(act: str) -> Kernel:
     @entry
     def normalise(x: int, y: int, gain: int, h: int, rows: int, size: int, eps: float) -> None:
         _ = stamp
-        add_and_normalise(kind, x, y, gain, h, rows, size, eps)
+        add_and_normalise(kind, kind, x, y, size, gain, h, rows, size, eps)
 
     return normalise
 
@@ -66,7 +71,7 @@ def gating(act: str) -> Kernel:
     @entry
     def gate(gate_up: int, out: int, rows: int, size: int) -> None:
         _ = stamp
-        gated(kind, gate_up, out, rows, size)
+        gated(kind, kind, gate_up, 2 * size, out, rows, size, 0, size)
 
     return gate
 
@@ -77,10 +82,10 @@ def attending(act: str, kv: str) -> Kernel:
     and on of a layer, for the key heads `first` … `stop`.
 
     `qkv` is `[rows, heads + 2 · kv_heads, size]` and `out` `[rows, heads, size]`, of `act`. `cache` is `[kv_heads, 2, tiles,
-    padded · TILE]` of `kv`, keys `[size, TILE]` and values `[TILE, padded]` by tile, `padded` the next multiple of LANES.
-    `turns` are cosine and sine by position and pair, `gain` of queries and keys (address 0: none) with `eps` as in
-    `normalising`, both float32. `scratch` has room for `min(rows, CHUNK) · heads / kv_heads · (size + padded + 1 + whole
-    tiles + 16)` float32.
+    padded · TILE]` of `kv`, keys `[size, TILE]` and values `[TILE, padded]` by tile, `padded` the next multiple of LANES; in
+    bfloat16 keys `[size / 2, TILE, 2]` and values `[TILE / 2, padded, 2]`. `turns` are cosine and sine by position and
+    pair, `gain` of queries and keys (address 0: none) with `eps` as in `normalising`, both float32. `scratch` has room for
+    `attention.scratch_numbers(min(rows, CHUNK) · heads / kv_heads, size, start + rows)` float32.
     """
     kind, kv_kind, stamp = KINDS[act], KINDS[kv], stamp_of_sources()
 
@@ -91,36 +96,32 @@ def attending(act: str, kv: str) -> Kernel:
     ) -> None:  # fmt: skip
         _ = stamp
         attended(
-            kind, kv_kind, qkv, out, cache, tiles, turns, gain, scratch, start, rows, heads, kv_heads, size, eps, first, stop
+            kind, kind, kv_kind, qkv, out, cache, tiles, turns, gain, scratch, start, rows, (heads + 2 * kv_heads) * size,
+            heads, kv_heads, size, eps, first, stop,
         )  # fmt: skip
 
     return attend
 
 
 @lru_cache(maxsize=2)
-def drafting(kind: str) -> Kernel:
-    """`(ids, count, start, rows, layers, layer_count, embedding, gain, head, result, width, cache, layer_bytes, tiles, turns,
-    scratch, hidden, heads, kv_heads, size, inner, norm_eps)`: positions `start` and on of a whole small decoder.
+def passing(kind: str) -> Kernel:
+    """`(model, norm_eps, ids, count, start, rows, result, part, parts)`: positions `start` and on of a whole decoder, and of
+    that the share of one of `parts` threads, all of which have to call it.
 
-    `ids` are int64. `layers` are `LAYER_ADDRESSES` int64 a layer; matrices and `head` are of `kind`, laid out in strips with
-    zeros to fill the last (`panels.row_product`), gains float32 as in `normalising`. `result` is `[rows, width]`, logits, or
-    with a `head` of 0 the rows that a head would read. Caches, of float32, are `layer_bytes` apart (see `attending`).
+    `model` are `whole.MODEL_NUMBERS` int64, `ids` `count` int64. `result` is float32, `[rows, vocabulary]` in whole vectors,
+    or `[rows, hidden]`. Embedding, matrices and KV (see `attending`) are of `kind`, matrices as in `panels.matrix_product`,
+    gains float32 as in `normalising`, biases float32 in whole vectors. The scratch has `whole.scratch_bytes`.
     """
     number, stamp = KINDS[kind], stamp_of_sources()
 
     @entry
-    def draft(
-        ids: int, count: int, start: int, rows: int, layers: int, layer_count: int, embedding: int, gain: int, head: int,
-        result: int, width: int, cache: int, layer_bytes: int, tiles: int, turns: int, scratch: int, hidden: int, heads: int,
-        kv_heads: int, size: int, inner: int, norm_eps: float,
+    def run_pass(
+        model: int, norm_eps: float, ids: int, count: int, start: int, rows: int, result: int, part: int, parts: int,
     ) -> None:  # fmt: skip
         _ = stamp
-        drafted(
-            number, ids, count, start, rows, layers, layer_count, embedding, gain, head, result, width, cache, layer_bytes,
-            tiles, turns, scratch, hidden, heads, kv_heads, size, inner, norm_eps,
-        )  # fmt: skip
+        passed(number, model, norm_eps, ids, count, start, rows, result, part, parts)
 
-    return draft
+    return run_pass
 
 
 @lru_cache(maxsize=1)

@@ -5,15 +5,16 @@ window and the sampling of long rows need on this processor and keep it on disk,
 from __future__ import annotations
 
 from chatapp.engine import long_rows
-from chatapp.engine.backends.decoder.kernels import attending, drafting, gating, normalising
+from chatapp.engine.backends.decoder import kernels, whole
 from chatapp.engine.windows import arithmetic
 
 
 def main() -> None:
-    normalising("bfloat16")
-    gating("bfloat16")
-    attending("bfloat16", "bfloat16")
-    drafting("bfloat16")
+    kernels.passing("bfloat16")
+    if not whole.processor_suits(kernels):
+        kernels.normalising("bfloat16")
+        kernels.gating("bfloat16")
+        kernels.attending("bfloat16", "bfloat16")
     arithmetic.fastest()
     long_rows.prepare(long_rows.LONG)
 

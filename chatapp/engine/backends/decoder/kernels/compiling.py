@@ -23,16 +23,26 @@ UNKEPT = (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeErr
 """What numba raises without a folder to write to, and what reading and writing its files there does."""
 
 
-def _lanes() -> int:
-    """Numbers of float32 in a vector of this processor."""
+def processor_features() -> set[str]:
+    """As LLVM names them; those that numba was told to compile for (NUMBA_CPU_FEATURES), if it was."""
+    told = getattr(numba.config, "CPU_FEATURES", None)
+    if told is not None:
+        return {name[1:] for name in told.split(",") if name.startswith("+")}
     try:
-        features = llvm.get_host_cpu_features()
+        return {name for name, there in llvm.get_host_cpu_features().items() if there}
     except RuntimeError:  # LLVM cannot tell on every system
-        return 4
-    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+        return set()
 
 
-LANES = _lanes()
+def lanes(features: set[str]) -> int:
+    return 16 if "avx512f" in features else 8 if "avx2" in features else 4
+
+
+_FEATURES = processor_features()
+LANES = lanes(_FEATURES)
+"""Numbers of float32 in a vector of this processor."""
+PAIRS = LANES == 16 and "avx512bf16" in _FEATURES
+"""It multiplies pairs of bfloat16 and adds them up in float32."""
 
 # A product and a sum may become one instruction. Sums may be reordered only where nothing but the code decides how. That no
 # number is NaN is nowhere said: of weights that hold one the logits must tell.
