@@ -107,11 +107,11 @@ def _load_decoder(checkpoint: Checkpoint, *, is_target: bool, int8: bool) -> Cau
             remedy="Choose the checkpoint's own weights instead of int8.",
         )
     shape = read_shape(checkpoint.directory, checkpoint.config)
-    if not is_target and shape.plain and layer_parameters(shape) <= LARGEST_LAYERS:
-        return _load_tiny(checkpoint, shape, int8=int8)
     compiled = kernels()
     if compiled is not None and not int8 and suits(shape, compiled):
         return _load_whole(checkpoint, shape, compiled, is_target=is_target)
+    if not is_target and shape.plain and layer_parameters(shape) <= LARGEST_LAYERS:
+        return _load_tiny(checkpoint, shape, int8=int8)
     numbers = cpu_numbers(checkpoint.dtype())
     weights = _checked_weights(checkpoint, shape, numbers.dtype)
 
