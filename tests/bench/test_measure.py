@@ -35,7 +35,7 @@ def test_a_reply_of_one_token_has_no_tpot() -> None:
     assert speed_up(cell, cell) is None
 
 
-def test_sides_answer_in_turn_and_the_first_round_is_thrown_away() -> None:
+def test_sides_answer_in_turn_in_another_order_each_time_and_the_first_round_is_thrown_away() -> None:
     calls: list[tuple[str, int]] = []
 
     def side(name: str) -> Reply:
@@ -50,10 +50,16 @@ def test_sides_answer_in_turn_and_the_first_round_is_thrown_away() -> None:
         return side("two")
 
     cells = in_turn([one, two], prompts=2, rounds=2)
-    one_round = [("one", 0), ("two", 0), ("one", 1), ("two", 1)]
-    assert calls == one_round * 3
+    turns = [calls[begin : begin + 2] for begin in range(0, len(calls), 2)]
+    assert [sorted(turn) for turn in turns] == [[("one", prompt), ("two", prompt)] for prompt in (0, 1)] * 3
+    assert {turn[0][0] for turn in turns} == {"one", "two"}
+    first, calls = calls, []
+    in_turn([one, two], prompts=2, rounds=2)
+    assert calls == first, "the same in every run"
     assert [len(cell.rounds) for cell in cells] == [2, 2]
-    assert cells[0].rounds[0][0].decode_ns == int(5e6)
+    assert cells[0].rounds[0][0].decode_ns == int(1e6 * (5 + turns[2].index(("one", 0)))), (
+        "the fifth reply or the sixth"
+    )
 
 
 def test_every_measured_reply_starts_from_cold_caches() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -211,6 +214,42 @@ def test_a_hopeless_draft_is_switched_off_and_trying_it_costs_under_three_percen
         reason.startswith("off: drafting costs more than it saves; trying again in")
         for reason in world.reasons
     )
+
+
+def test_a_rest_is_counted_down_and_most_of_it_passes_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look at every plain step costs more than it tells."""
+    world = World(draft=0.3, curve=flat).text(0.0, 300)
+    looked: list[int] = []
+    observe = world.policy._observe
+
+    def counting(*arguments: Any) -> bool:
+        looked.append(len(world.reasons))
+        return observe(*arguments)
+
+    monkeypatch.setattr(world.policy, "_observe", counting)
+    begin = len(world.reasons)
+    world.text(0.0, 300)
+    said = [
+        re.fullmatch(r"off: .*; trying again in (\d+) steps?", reason) for reason in world.reasons[begin:]
+    ]
+    left = [int(one[1]) if one else 0 for one in said]
+    assert max(left) > 20
+    assert all(after == before - 1 for before, after in pairwise(left) if before > 1)
+    assert all(window == 1 for window, one in zip(world.windows[begin:], said, strict=True) if one)
+    assert 300 / 20 < len(looked) < 300 / 5
+
+
+def test_a_rest_ends_where_the_slider_or_the_rule_changes() -> None:
+    world = World(draft=0.3, curve=flat).text(0.0, 400)
+    while not re.search(r"in \d\d", world.reasons[-1]):
+        world.text(0.0, 1)
+    world.text(0.0, 3)
+    assert world.policy._slept > 0
+    world.step(lambda: 0.8, lambda _: False, most=5)
+    assert world.policy._slept == 0, "another cap is a question of its own"
+    world.policy.begin("model", "coupled")
+    world.text(0.9, 5)
+    assert max(world.windows[-5:]) > 1, "under another rule drafts may be kept"
 
 
 def test_an_easy_text_after_a_hopeless_one_is_heard() -> None:

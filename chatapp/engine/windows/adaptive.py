@@ -43,11 +43,19 @@ class AdaptiveWindow:
         self._catches_up = True
         self._rule = self._source = ""
         self._known = False
+        self._nap, self._slept, self._nap_most = 0, 0, 0
+        """Plain steps to come that nothing is asked about, those of them that are past with the one at hand, and the cap
+        that they are under."""
+        # Looked up once: between passes that push all else out of the processor's caches every step of the way counts.
+        self._plan, self._more, self._observe = (
+            self._arithmetic.plan, self._arithmetic.more, self._arithmetic.observe
+        )  # fmt: skip
         self._judge_by("")
 
     def begin(self, drafter: str, acceptor: str) -> None:  # noqa: ARG002 - the contract's signature; each drafter has a policy of its own
         self._judge_by(acceptor)
         self._catches_up = True
+        self._nap = self._slept = 0
 
     def _judge_by(self, rule: str) -> None:
         if rule not in self._beliefs:
@@ -75,29 +83,33 @@ class AdaptiveWindow:
     # -- before and within the proposal -------------------------------------------------------------------------
 
     def plan(self, most: int) -> int:
+        if self._nap > 0 and most == self._nap_most:
+            self._nap -= 1
+            self._slept += 1
+            return 1
+        self._nap = self._slept = 0
         # Compiled, nobody asks whether a size lies inside the records.
-        return self._arithmetic.plan(self._costs, self._belief, self._draft, min(most, MAX_WINDOW))
+        window = self._plan(self._costs, self._belief, self._draft, min(most, MAX_WINDOW))
+        if window == 1 and most > 1:
+            self._nap, self._nap_most = self._arithmetic.nap(self._belief), most
+        return window
 
     def more(self, drafted: int, confidence: float, source: str) -> bool:
         if source != self._source:
             self._look_up(source)
-        return self._arithmetic.more(
-            self._costs, self._belief, self._calibration, self._draft, drafted, confidence
-        )
+        return self._more(self._costs, self._belief, self._calibration, self._draft, drafted, confidence)
 
     def choice(self) -> WindowChoice:
-        arithmetic, known = self._arithmetic, self._known
-        if known:
-            arithmetic.sum_up(self._costs, self._belief, self._draft)
-        copied = self._copy_told()
-        return WindowChoice.told_when_asked(
-            self.name, lambda: _in_words(arithmetic.told(copied), known=known)
-        )
+        known, told, slept, copied = self._known, self._arithmetic.told, self._slept, self._copy_told()
+        return WindowChoice.told_when_asked(self.name, lambda: _in_words(told(copied), slept, known=known))
 
     # -- after the step -----------------------------------------------------------------------------------------
 
     def observe(self, outcome: StepOutcome) -> None:
-        arithmetic, sources = self._arithmetic, outcome.sources
+        sources = outcome.sources
+        if self._slept > 0 and not sources:
+            self._catches_up = True
+            return
         self._known = True
         # A drafter that was not asked reads next what it missed: its time then says nothing about a token's cost.
         timed, self._catches_up = not self._catches_up, not sources
@@ -115,9 +127,9 @@ class AdaptiveWindow:
             outcome.window, outcome.accepted, outcome.tested, last,
             draft_ns, float(outcome.verify_ns), float(outcome.other_ns),
         )  # fmt: skip
-        if not arithmetic.observe(*arguments):
+        if not self._observe(*arguments):
             self._remember(outcome.confidences)
-            arithmetic.observe(*arguments)
+            self._observe(*arguments)
 
     def _remember(self, confidences: Sequence[float]) -> None:
         for place, confidence in enumerate(confidences):
@@ -145,9 +157,12 @@ class AdaptiveWindow:
         arithmetic.settle(costs, belief, self._draft, outcome.window, outcome.accepted, drafted)
 
 
-def _in_words(told: Sequence[float], *, known: bool) -> tuple[str, Estimates]:
-    """Reason and estimates; none of those before the first step was seen."""
-    return _reason(*told[:4]), tuple(zip(ESTIMATES, told[4:], strict=True)) if known else ()
+def _in_words(told: Sequence[float], slept: int, *, known: bool) -> tuple[str, Estimates]:
+    """Reason and estimates; none of those before the first step was seen. A rest is by `slept` steps shorter than was told."""
+    reason, figure, kept, needed = told[:4]
+    return _reason(reason, figure - slept, kept, needed), tuple(
+        zip(ESTIMATES, told[4:], strict=True)
+    ) if known else ()
 
 
 def _reason(reason: float, figure: float, kept: float, needed: float) -> str:

@@ -30,12 +30,12 @@ class Arithmetic:
     """A record of this type."""
     told: Callable[[Any], Sequence[float]]
     plan: Callable[..., int]
+    nap: Callable[..., int]
     more: Callable[..., bool]
     observe: Callable[..., bool]
     remember: Callable[..., None]
     learn: Callable[..., None]
     settle: Callable[..., None]
-    sum_up: Callable[..., None]
     cost_of: Callable[..., float]
     observe_pass: Callable[..., None]
     observe_host: Callable[..., None]
@@ -53,12 +53,12 @@ def plain() -> Arithmetic:
         fresh=fresh,
         told=tuple,
         plan=deciding.plan,
+        nap=deciding.nap,
         more=deciding.more,
         observe=deciding.observe,
         remember=deciding.remember,
         learn=deciding.learn,
         settle=deciding.settle,
-        sum_up=deciding.sum_up,
         cost_of=costs.cost_of,
         observe_pass=costs.observe_pass,
         observe_host=costs.observe_host,

@@ -100,6 +100,11 @@ def arithmetic() -> Arithmetic:
         return deciding.plan(_costs(c), _belief(b), _draft(d), most)
 
     @_entry
+    def nap(b: int) -> int:
+        _ = stamp
+        return deciding.nap(_belief(b))
+
+    @_entry
     def more(c: int, b: int, s: int, d: int, drafted: int, confidence: float) -> bool:
         _ = stamp
         return deciding.more(_costs(c), _belief(b), _calibration(s), _draft(d), drafted, confidence)
@@ -140,11 +145,6 @@ def arithmetic() -> Arithmetic:
         deciding.settle(_costs(c), _belief(b), _draft(d), window, accepted, drafted)
 
     @_entry
-    def sum_up(c: int, b: int, d: int) -> None:
-        _ = stamp
-        deciding.sum_up(_costs(c), _belief(b), _draft(d))
-
-    @_entry
     def cost_of(d: int, count: int) -> float:
         _ = stamp
         return costs.cost_of(_draft(d), count)
@@ -168,12 +168,12 @@ def arithmetic() -> Arithmetic:
         fresh=fresh,
         told=told,
         plan=plan,
+        nap=nap,
         more=more,
         observe=observe,
         remember=remember,
         learn=learn,
         settle=settle,
-        sum_up=sum_up,
         cost_of=cost_of,
         observe_pass=observe_pass,
         observe_host=observe_host,

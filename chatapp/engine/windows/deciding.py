@@ -48,6 +48,9 @@ PROBE_SHARE = 0.02
 """While speculation is off, trying it may cost so much of plain decoding."""
 LONGEST_REST = 256
 """Plain steps between two tries."""
+LONGEST_NAP = 15
+"""Of these so many pass unseen, then one is looked at: the machine may have changed. To look at each costs 20 to 30 µs, of
+steps of 400."""
 BACKOFF = 1.5
 PROMISE_KEPT = 4
 """Steps that a promise is kept for while speculation is on: it moves slowly, and costs as much as all the rest of a plan."""
@@ -70,7 +73,18 @@ def plan(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
     belief.kept_all = belief.expected = 1.0
     belief.stored = 0
     belief.most = _planned(costs, belief, draft, most)
+    _sum_up(costs, belief, draft)
     return belief.most
+
+
+def nap(belief: Belief) -> int:
+    """Behind a `plan` of 1: how many steps more are plain whatever they show, which nobody need ask about. They count as
+    rested."""
+    if belief.told[0] != RESTING:
+        return 0
+    steps = min(belief.until_probe, LONGEST_NAP)
+    belief.until_probe -= steps
+    return steps
 
 
 def _planned(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
@@ -158,10 +172,31 @@ def class_of(chance: float) -> int:
     return place
 
 
+def _sum_up(costs: Costs, belief: Belief, draft: DraftCost) -> None:
+    """The estimates behind a choice: a draft, the window's pass and a plain step in ms, tokens expected, chances of a window's
+    first draft and of the next one."""
+    scale = math.exp(costs.scale) * MS
+    told = belief.told
+    told[4] = draft.line[EACH] * scale
+    told[5] = costs.passes[belief.most] * scale
+    told[6] = (costs.passes[1] + _host(costs, 1.0)) * scale
+    told[7] = belief.expected
+    told[8] = belief.chances[0]
+    told[9] = belief.following
+
+
 def more(
     costs: Costs, belief: Belief, calibration: Calibration, draft: DraftCost, drafted: int, confidence: float
 ) -> bool:
     """After the `drafted`-th token of this confidence: whether one more is worth its cost."""
+    worth = _worth(costs, belief, calibration, draft, drafted, confidence)
+    _sum_up(costs, belief, draft)
+    return worth
+
+
+def _worth(
+    costs: Costs, belief: Belief, calibration: Calibration, draft: DraftCost, drafted: int, confidence: float
+) -> bool:
     belief.asks = True
     if drafted == belief.stored + 1:
         belief.confidences[drafted - 1], belief.stored = confidence, drafted
@@ -254,19 +289,6 @@ def settle(
         belief.until_probe = _rest(costs, belief, draft)
 
 
-def sum_up(costs: Costs, belief: Belief, draft: DraftCost) -> None:
-    """The estimates behind a choice: a draft, the window's pass and a plain step in ms, tokens expected, chances of a window's
-    first draft and of the next one."""
-    scale = math.exp(costs.scale) * MS
-    told = belief.told
-    told[4] = draft.line[EACH] * scale
-    told[5] = costs.passes[belief.most] * scale
-    told[6] = (costs.passes[1] + _host(costs, 1.0)) * scale
-    told[7] = belief.expected
-    told[8] = belief.chances[0]
-    told[9] = belief.following
-
-
 ARITHMETIC = (
     _host,
     _plain_due,
@@ -276,11 +298,13 @@ ARITHMETIC = (
     _promise,
     _rest,
     _planned,
+    _sum_up,
     plan,
+    nap,
+    _worth,
     more,
     observe,
     remember,
     learn,
     settle,
-    sum_up,
 )
