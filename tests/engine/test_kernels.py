@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from chatapp.domain.events import ModelInfo
-from chatapp.engine.backends.decoder import fused, kernels, whole
+from chatapp.engine.backends import loading
+from chatapp.engine.backends.decoder import fused, kernels, linears, whole
 from chatapp.engine.backends.decoder.fused import FusedDecoder
 from chatapp.engine.backends.decoder.kernels import __main__ as compiling_ahead
 from chatapp.engine.backends.decoder.kernels import compiling
@@ -165,25 +166,33 @@ def test_heads_narrower_than_a_vector() -> None:
     assert torch.equal(first, build().forward([3], 0, 1))
 
 
-def between_products(kind: str) -> tuple[Callable[..., None], ...]:
-    return (kernels.normalising(kind), kernels.gating(kind), kernels.attending(kind, kind))
+KERNELS = (kernels.passing, kernels.measuring, kernels.normalising, kernels.gating, kernels.attending)
 
 
-def test_an_installation_compiles_what_the_built_in_pair_calls() -> None:
+@pytest.mark.parametrize("processor", ["this one", "without bfloat16", "oneDNN is faster"])
+def test_an_installation_compiles_what_the_built_in_pair_calls(
+    processor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the types that the engine calls them with: others would be compiled again at the first start."""
+    if processor != "this one":
+        monkeypatch.setattr(whole, "processor_suits", lambda _: False)
+    if processor == "without bfloat16":
+        for module in (linears, loading):
+            monkeypatch.setattr(module, "bfloat16_available", lambda: False)
+    for kernel in KERNELS:
+        kernel.cache_clear()
     compiling_ahead.main()
-    kernels_of_the_pair = (
-        kernels.passing("bfloat16"),
-        *(() if whole.processor_suits(kernels) else between_products("bfloat16")),
-    )
-    ahead = [kernel.signatures for kernel in kernels_of_the_pair]  # type: ignore[attr-defined] # numba's dispatchers
-    assert all(len(signatures) == 1 for signatures in ahead)
+    asked_for = [kernel.cache_info().misses for kernel in KERNELS]
+    passing = kernels.passing("bfloat16")
+    signatures = passing.signatures  # type: ignore[attr-defined] # numba's dispatcher
+    assert len(signatures) == 1
     engine = Engine(threads=1)
     engine.load(builtin_pair(), lambda _: None)
     for sequence in (engine.pair.target, engine.pair.draft):
         assert sequence is not None
         sequence.model.forward([1, 2, 3], 0, 1)
-    assert [kernel.signatures for kernel in kernels_of_the_pair] == ahead  # type: ignore[attr-defined] # as above
+    assert [kernel.cache_info().misses for kernel in KERNELS] == asked_for
+    assert passing.signatures == signatures  # type: ignore[attr-defined] # as above
 
 
 def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

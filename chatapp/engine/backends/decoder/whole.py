@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -36,9 +36,13 @@ def processor_suits(compiled: ModuleType) -> bool:
 
 
 def suits(shape: DecoderShape, compiled: ModuleType) -> bool:
-    """The same for a model, whose numbers must come in pairs."""
-    sizes = (shape.hidden, shape.heads * shape.head_dim, shape.intermediate)
-    return processor_suits(compiled) and not any(size % 2 for size in sizes)
+    """The same for a model."""
+    return processor_suits(compiled) and comes_in_pairs(shape)
+
+
+def comes_in_pairs(shape: DecoderShape) -> bool:
+    """Whether every sum is of an even number of products, as those of bfloat16 must be."""
+    return not any(size % 2 for size in (shape.hidden, shape.heads * shape.head_dim, shape.intermediate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,8 @@ class WholeDecoder:
         count = len(ids)
         if start + count > self.context_limit:
             raise ValueError(f"position {start + count} is past the context of {self.context_limit}")
+        if start < 0 or not 0 < rows <= count:
+            raise ValueError(f"{rows} rows of {count} from position {start} on")
         if min(ids) < 0 or max(ids) >= self.vocabulary:
             raise IndexError(f"ids must lie in 0 … {self.vocabulary - 1}")
         if count > len(self._ids):
@@ -197,7 +203,7 @@ class WholeDecoder:
 
     def _scratch_for(self, room: _Room) -> torch.Tensor:
         shape = self.shape
-        size: int = self._compiled.scratch_bytes(
+        size: int = self._compiled.measuring()(
             self.dtype.itemsize, room.rows, room.seen, room.parts, shape.hidden, shape.heads, shape.kv_heads,
             shape.head_dim, shape.intermediate,
         )  # fmt: skip
@@ -234,8 +240,17 @@ class WholeDecoder:
             self._kernel(*what, 0, 1)
             return
         assert self._pool is not None
-        others = [self._pool.submit(self._kernel, *what, part, parts) for part in range(1, parts)]
-        self._kernel(*what, 0, parts)
+        others: list[Future[None]] = []
+        try:
+            for part in range(1, parts):
+                others += [self._pool.submit(self._kernel, *what, part, parts)]
+            self._kernel(*what, 0, parts)
+        except BaseException:
+            # Python takes no more work while it ends, and may be interrupted: those that began wait for ones that never come.
+            self._meeting[self._compiled.GIVEN_UP] = 1
+            wait(others)
+            self._meeting.zero_()
+            raise
         for other in others:
             other.result()
 

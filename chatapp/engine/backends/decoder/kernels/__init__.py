@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from chatapp.engine.backends.decoder.kernels.attention import CHUNK, TILE, attended, scratch_numbers
 from chatapp.engine.backends.decoder.kernels.compiling import LANES, entry, stamp_of_sources
-from chatapp.engine.backends.decoder.kernels.meeting import MEETING_BYTES
+from chatapp.engine.backends.decoder.kernels.meeting import GIVEN_UP, MEETING_BYTES
 from chatapp.engine.backends.decoder.kernels.nucleus import WORK_BYTES, nucleus
 from chatapp.engine.backends.decoder.kernels.numbers import f32, u16
 from chatapp.engine.backends.decoder.kernels.panels import STRIP
@@ -23,6 +23,7 @@ from chatapp.engine.backends.decoder.kernels.whole import LAYER_NUMBERS, MODEL_N
 
 __all__ = [
     "CHUNK",
+    "GIVEN_UP",
     "LANES",
     "LAYER_NUMBERS",
     "MEETING_BYTES",
@@ -33,12 +34,12 @@ __all__ = [
     "attending",
     "gating",
     "massing",
+    "measuring",
     "narrowing",
     "normalising",
     "passing",
     "racing",
     "racing_among",
-    "scratch_bytes",
     "scratch_numbers",
     "subtracting",
     "turning",
@@ -110,7 +111,7 @@ def passing(kind: str) -> Kernel:
 
     `model` are `whole.MODEL_NUMBERS` int64, `ids` `count` int64. `result` is float32, `[rows, vocabulary]` in whole vectors,
     or `[rows, hidden]`. Embedding, matrices and KV (see `attending`) are of `kind`, matrices as in `panels.matrix_product`,
-    gains float32 as in `normalising`, biases float32 in whole vectors. The scratch has `whole.scratch_bytes`.
+    gains float32 as in `normalising`, biases float32 in whole vectors. The scratch has the bytes that `measuring` gives.
     """
     number, stamp = KINDS[kind], stamp_of_sources()
 
@@ -122,6 +123,22 @@ def passing(kind: str) -> Kernel:
         passed(number, model, norm_eps, ids, count, start, rows, result, part, parts)
 
     return run_pass
+
+
+@lru_cache(maxsize=1)
+def measuring() -> Callable[[int, int, int, int, int, int, int, int, int], int]:
+    """`(kind_bytes, count, seen, parts, hidden, heads, kv_heads, size, inner)`: see `whole.scratch_bytes`. Kept on disk like the
+    rest: compiling it takes a quarter of a second."""
+    stamp = stamp_of_sources()
+
+    @entry
+    def measure(
+        kind_bytes: int, count: int, seen: int, parts: int, hidden: int, heads: int, kv_heads: int, size: int, inner: int,
+    ) -> int:  # fmt: skip
+        _ = stamp
+        return scratch_bytes(kind_bytes, count, seen, parts, hidden, heads, kv_heads, size, inner)
+
+    return measure
 
 
 @lru_cache(maxsize=1)

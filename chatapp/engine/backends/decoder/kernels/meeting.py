@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import platform
+import sys
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, instruction
 
-MEETING_BYTES = 128
-"""How many have arrived, and on a line of its own how often all have."""
+MEETING_BYTES = 192
+"""How many have arrived, and on lines of their own how often all have, and whether nobody is waited for any more."""
+GIVEN_UP = 128
+"""Where the last of these stands. What is computed then is worth nothing."""
+LOOKS = 2000
+"""After so many, some 20 to 100 µs, a thread lets others run: the one it waits for may be waiting for its core."""
+declared: Any = cgutils.get_or_insert_function
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 
@@ -59,10 +66,21 @@ def _rest(_context: Any) -> Any:
     return types.void(), build
 
 
+@instruction
+def _let_others_run(_context: Any) -> Any:
+    def build(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+        if sys.platform != "win32":
+            kind = ir.FunctionType(ir.IntType(32), [])
+            builder.call(declared(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), build
+
+
 @compiled(ORDERED)
 def meet(place: int, parts: int) -> None:
-    """Returns when as many threads as there are parts have come here. They wait by looking: a part is a few microseconds,
-    and waking a thread takes longer."""
+    """Returns when as many threads as there are parts have come here, or somebody gave up. They wait by looking: a part is a
+    few microseconds, and waking a thread takes longer."""
     if parts == 1:
         return
     times = _read(place + 64)
@@ -70,5 +88,10 @@ def meet(place: int, parts: int) -> None:
         _write(place, 0)
         _write(place + 64, times + 1)
     else:
-        while _read(place + 64) == times:
-            _rest()
+        looks = 0
+        while _read(place + 64) == times and _read(place + GIVEN_UP) == 0:
+            looks += 1
+            if looks < LOOKS:
+                _rest()
+            else:
+                _let_others_run()
