@@ -140,6 +140,26 @@ def test_bfloat16_is_kept(tmp_path: Path) -> None:
     assert model.traffic(1, 0) < 0.55 * same.traffic(1, 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("role", ["target", "draft"])
+def test_a_size_that_is_odd(tmp_path: Path, role: Any, dtype: torch.dtype) -> None:
+    """Kernels take bfloat16 two numbers at a time."""
+    config = checkpoints.llama_config(intermediate_size=51)
+    checkpoints.save(tmp_path, config, dtype=dtype)
+    checkpoint = read_checkpoint(tmp_path)
+    model = load_model(checkpoint, "cpu", role=role)
+    wide = {
+        name.removeprefix("model."): tensor for name, tensor in checkpoint.load_weights(torch.float32).items()
+    }
+    expected = TinyDraft(read_shape(tmp_path, checkpoint.config), wide, model.info).forward(IDS, 0, 60)
+    error = (model.forward(IDS, 0, 60) - expected).abs()
+    assert float(error.mean()) < (1e-5 if model.info.dtype == "float32" else 0.04) * float(
+        expected.abs().mean()
+    )
+    if role == "draft":
+        assert model.info.runs_on == "fast path for the smallest drafts, float32, one compiled call"
+
+
 @pytest.mark.parametrize("weights", ["auto", "int8"])
 def test_a_large_head_is_read_in_fewer_bytes(
     tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ from chatapp.engine.backends.decoder.linears import (
 )
 from chatapp.engine.backends.decoder.shape import DecoderShape, obstacle, read_shape
 from chatapp.engine.backends.decoder.weights import check_weights, expected_shapes, parameters
-from chatapp.engine.backends.decoder.whole import WholeDecoder, suits
+from chatapp.engine.backends.decoder.whole import WholeDecoder, comes_in_pairs, suits
 from chatapp.engine.backends.tiny import LARGEST_HEAD, LARGEST_LAYERS, TinyDraft
 from chatapp.engine.contracts import CausalModel
 
@@ -151,8 +151,8 @@ def _load_tiny(checkpoint: Checkpoint, shape: DecoderShape, *, int8: bool) -> Ca
     large head, which then is most of what is read, in int8 if asked and else in the checkpoint's own numbers."""
     compiled = kernels()
     own = cpu_numbers(checkpoint.dtype())
-    # Compiled kernels widen bfloat16 as they read it, on any processor; numpy knows none.
-    half = compiled is not None and checkpoint.dtype() == torch.bfloat16
+    # Compiled kernels widen bfloat16 as they read it, two numbers at a time, on any processor; numpy knows none.
+    half = compiled is not None and checkpoint.dtype() == torch.bfloat16 and comes_in_pairs(shape)
     numbers = Numbers(torch.bfloat16, "bfloat16") if half else Numbers(torch.float32, "float32")
     weights = _checked_weights(checkpoint, shape, numbers.dtype)
     how = "one compiled call" if compiled is not None else "numpy products (numba is not installed)"
