@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +14,13 @@ from transformers import AutoModelForCausalLM
 from chatapp.domain.errors import NotAModel, UnsupportedModel, WeightsDamaged
 from chatapp.engine.backends import loading
 from chatapp.engine.backends.checkpoint import read_checkpoint
-from chatapp.engine.backends.decoder import linears
+from chatapp.engine.backends.decoder import kernels, linears
 from chatapp.engine.backends.decoder.attention import KV_BLOCK, KeyValueCache
 from chatapp.engine.backends.decoder.decoder import DecoderModel
 from chatapp.engine.backends.decoder.fused import FusedDecoder
 from chatapp.engine.backends.decoder.linears import bfloat16_available
 from chatapp.engine.backends.decoder.shape import obstacle, read_shape
-from chatapp.engine.backends.decoder.whole import WholeDecoder
+from chatapp.engine.backends.decoder.whole import WholeDecoder, processor_suits
 from chatapp.engine.backends.loading import load_model
 from tests.helpers import checkpoints
 
@@ -278,6 +279,27 @@ def test_what_runs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     without = load(tmp_path / "16").info
     assert without.dtype == "float32"
     assert "this processor does not multiply the checkpoint's bfloat16" in without.runs_on
+
+
+@pytest.mark.parametrize("matrix_units", [True, False])
+def test_what_runs_where_onednn_has_matrix_units(
+    tmp_path: Path, matrix_units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix_units)
+    in_one_call = not matrix_units and kernels.LANES >= 8
+    model = load(checkpoints.save(tmp_path, CONFIGS["qwen2"]))
+    assert type(model) is (WholeDecoder if in_one_call else FusedDecoder)
+    assert ("one compiled call" in model.info.runs_on) == in_one_call
+    assert ("oneDNN-packed, compiled kernels" in model.info.runs_on) != in_one_call
+    assert close(model.forward(IDS, 0, LENGTH), theirs(tmp_path, torch.float32))
+
+
+@pytest.mark.parametrize(("lanes", "faster"), [(4, False), (8, True), (16, True)])
+def test_vectors_of_128_bits_are_no_match_for_onednn(
+    lanes: int, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert processor_suits(SimpleNamespace(LANES=lanes)) == faster  # type: ignore[arg-type] # of the module only this
 
 
 def test_drafts_get_the_kernels_for_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

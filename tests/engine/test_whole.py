@@ -208,7 +208,9 @@ def test_room_grows_with_what_is_in_it_and_a_step_moves_none() -> None:
 OTHER_PROCESSORS = {
     "512 bits, no bfloat16": ("skylake-avx512", ("avx512bf16", "avx512fp16", "amx", "avx10")),
     "256 bits": ("haswell", ("avx512", "amx", "avx10", "evex512")),
+    "128 bits": ("nehalem", ("avx", "amx", "evex512", "fma", "f16c", "bmi", "vaes", "vpclmulqdq", "xop")),
 }
+LANES_OF_OTHERS = {"512 bits, no bfloat16": 16, "256 bits": 8, "128 bits": 4}
 PROGRAM = """
 import json, sys, torch
 from chatapp.engine.backends.decoder import kernels
@@ -241,7 +243,7 @@ def test_what_other_processors_compile(name: str) -> None:
         [sys.executable, "-c", PROGRAM], cwd=root, env=environment, capture_output=True, text=True, check=True
     )
     found = json.loads(run.stdout.splitlines()[-1])
-    assert (found["lanes"], found["pairs"]) == ((16, False) if "512" in name else (8, False))
+    assert (found["lanes"], found["pairs"]) == (LANES_OF_OTHERS[name], False)
     for shape in SHAPES:
         assert found[f"{shape} exact"]
         ours = one_by_one(shape, torch.bfloat16)[:70]
