@@ -154,9 +154,11 @@ class WholeDecoder:
             wide = min(self._compiled.STRIP, columns - column)
             part = F.pad(part, (0, 0, 0, wide - part.shape[0])).view(wide, into // pair, pair)
             laid_out[column * into :][: wide * into] = part.transpose(0, 1).reshape(-1)
-        if bias is not None:
-            bias = F.pad(bias.float(), (0, columns - out))
-        return Strips(laid_out, bias, weight.nbytes + (0 if bias is None else bias.nbytes))
+        if bias is None:
+            return Strips(laid_out, None, weight.nbytes)
+        in_vectors = untouched_zeros((columns,), torch.float32)
+        in_vectors[:out] = bias
+        return Strips(laid_out, in_vectors, weight.nbytes + in_vectors.nbytes)
 
     def traffic(self, count: int, start: int) -> int:
         """See `contracts.CausalModel`."""
