@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from chatapp.bench.measure import Cell, Reply, in_turn, measure_engine, reply_of, speed_up
 from chatapp.bench.prompts import PROMPTS, prompts_of
@@ -43,13 +43,18 @@ PER_FIXED, PER_PLAIN, MIXED = 0.97, 0.97, 1.05
 ADAPTIVE = "adaptive"
 
 
-class SyntheticDrafter(ModelDrafter):
-    """Right with a given chance, the same positions for every window; each token costs a pass of the draft model."""
+class Story(NamedTuple):
+    """Prompt and reply as the target alone writes them, and the place of the prompt in the stream."""
 
-    def __init__(
-        self, context: DraftingContext, story: Callable[[], Sequence[int]], acceptance: float
-    ) -> None:
-        """`story()` is prompt and reply as the target alone writes them."""
+    number: int = 0
+    ids: Sequence[int] = ()
+
+
+class SyntheticDrafter(ModelDrafter):
+    """Right with a given chance, at the same positions of a story for every window; each token costs a pass of the draft
+    model."""
+
+    def __init__(self, context: DraftingContext, story: Callable[[], Story], acceptance: float) -> None:
         assert context.draft is not None
         super().__init__(context.draft, context.processor, context.acceptor, context.ends)
         self._story = story
@@ -57,14 +62,14 @@ class SyntheticDrafter(ModelDrafter):
         self._vocabulary = context.vocabulary
 
     def propose(self, prefix: Sequence[int], budget: Budget) -> Proposal:
-        story, ids = self._story(), list[int]()
+        (number, story), ids = self._story(), list[int]()
         while len(ids) < budget.count and self.has_room(len(prefix) + len(ids)) and not budget.cancelled:
             place = len(prefix) + len(ids)
             self.draw(prefix, ids)
             right = story[place] if place < len(story) else 0
-            lucky = random.Random(place).random() < self._acceptance
+            lucky = random.Random(f"{number} {place}").random() < self._acceptance
             ids.append(right if lucky else (right + 1) % self._vocabulary)
-            if not budget.more(UNINFORMATIVE, "model"):
+            if ids[-1] in self._ends or not budget.more(UNINFORMATIVE, "model"):
                 break
         rows = tuple(one_hot(token, self._vocabulary) for token in ids)
         return Proposal(tuple(ids), rows, ("model",) * len(ids), (UNINFORMATIVE,) * len(ids))
@@ -73,7 +78,7 @@ class SyntheticDrafter(ModelDrafter):
 class SyntheticEngine(Engine):
     """The loaded pair with a drafter for every acceptance. `story` is what they take their right tokens from."""
 
-    story: Sequence[int] = ()
+    story = Story()
 
     def add_drafters(self) -> None:
         pair = self.pair
@@ -151,7 +156,10 @@ class _Bench:
         sampling = self._options.sampling(temperature=0.0)
         if not sampling.greedy:
             sampling = replace(sampling, temperature=0.0)
-        stories = [self._story(messages, sampling) for _, messages in self._prompts]
+        stories = [
+            Story(number, self._story(messages, sampling))
+            for number, (_, messages) in enumerate(self._prompts)
+        ]
         print("\nsynthetic drafters (greedy; what they propose is made up, what it costs is not)")
         rows = []
         for acceptance in ACCEPTANCES:
@@ -184,7 +192,7 @@ class _Bench:
         return [*prompt, *measure_engine(self._engine, request).tokens]
 
     def _measure(
-        self, sampling: SamplingSettings, drafter: str, stories: Sequence[Sequence[int]] = ()
+        self, sampling: SamplingSettings, drafter: str, stories: Sequence[Story] = ()
     ) -> dict[str, Cell]:
         def side(of: Side) -> Callable[[int], Reply]:
             def answer(index: int) -> Reply:

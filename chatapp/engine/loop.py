@@ -35,6 +35,7 @@ from chatapp.engine.contracts import (
     Proposal,
     TargetRows,
     Verdict,
+    WindowPolicy,
 )
 from chatapp.engine.distribution import Row
 from chatapp.engine.reply import Reply, Text
@@ -70,6 +71,9 @@ class SpeculativeRun:
         self._ids = self._reply.ids
         self._steps = 0
         self._begun: dict[str, str] = {}
+        self._policy: WindowPolicy | None = None
+        self._policy_for = "", ""
+        """The name and the acceptor that `_policy` was last asked for with."""
 
     def events(self) -> Iterator[RunEvent]:
         """The run's story. Always ends in exactly one `RunEnded`, unless the consumer leaves before."""
@@ -219,11 +223,18 @@ class SpeculativeRun:
             reason = "speculation is off" if not step.speculation else "there is no drafter"
             step.choice = WindowChoice(step.policy_name, reason)
             return 1
-        policy = step.policy = self._parts.policy(step.policy_name)
-        if self._begun.get(policy.name) != step.acceptor.name:
-            self._begun[policy.name] = step.acceptor.name
-            policy.begin(self._drafter_name, step.acceptor.name)
-        return policy.plan(min(step.asked, self._reply.room))
+        asked_for = step.policy_name, step.acceptor.name
+        if self._policy is None or self._policy_for != asked_for:
+            self._policy, self._policy_for = self._begun_policy(*asked_for), asked_for
+        step.policy = self._policy
+        return self._policy.plan(min(step.asked, self._reply.room))
+
+    def _begun_policy(self, name: str, rule: str) -> WindowPolicy:
+        policy = self._parts.policy(name)
+        if self._begun.get(policy.name) != rule:
+            self._begun[policy.name] = rule
+            policy.begin(self._drafter_name, rule)
+        return policy
 
     def _accept(self, step: Step, target_row: TargetRows) -> tuple[Verdict, TokenKind]:
         drafts = len(step.proposal.ids)
