@@ -43,9 +43,9 @@ class AdaptiveWindow:
         self._catches_up = True
         self._rule = self._source = ""
         self._known = False
-        self._nap, self._nap_most = 0, 0
-        """Plain steps to come that nothing is asked about, and the cap that they are under."""
-        self._asleep = False
+        self._nap, self._slept, self._nap_most = 0, 0, 0
+        """Plain steps to come that nothing is asked about, those of them that are past with the one at hand, and the cap
+        that they are under."""
         self._nap_choice: WindowChoice | None = None
         """Said at the first step of a rest, and of all that follow it unseen: to say it each time cost 2 µs, of steps of 340."""
         # Looked up once: between passes that push all else out of the processor's caches every step of the way counts.
@@ -55,9 +55,10 @@ class AdaptiveWindow:
         self._judge_by("")
 
     def begin(self, drafter: str, acceptor: str) -> None:  # noqa: ARG002 - the contract's signature; each drafter has a policy of its own
-        self._judge_by(acceptor)
+        if acceptor != self._rule:
+            self._nap = self._slept = 0
+            self._judge_by(acceptor)
         self._catches_up = True
-        self._nap, self._asleep = 0, False
 
     def _judge_by(self, rule: str) -> None:
         if rule not in self._beliefs:
@@ -85,13 +86,14 @@ class AdaptiveWindow:
     # -- before and within the proposal -------------------------------------------------------------------------
 
     def plan(self, most: int) -> int:
-        if self._nap > 0 and most == self._nap_most:
+        # Under a smaller cap drafting pays no better.
+        if self._nap > 0 and 1 < most <= self._nap_most:
             self._nap -= 1
-            self._asleep = True
+            self._slept += 1
             return 1
-        self._nap, self._asleep, self._nap_choice = 0, False, None
         # Compiled, nobody asks whether a size lies inside the records.
-        window = self._plan(self._costs, self._belief, self._draft, min(most, MAX_WINDOW))
+        window = self._plan(self._costs, self._belief, self._draft, min(most, MAX_WINDOW), self._slept)
+        self._nap, self._slept, self._nap_choice = 0, 0, None
         if window == 1 and most > 1:
             self._nap, self._nap_most = self._arithmetic.nap(self._belief), most
         return window
@@ -102,7 +104,7 @@ class AdaptiveWindow:
         return self._more(self._costs, self._belief, self._calibration, self._draft, drafted, confidence)
 
     def choice(self) -> WindowChoice:
-        if self._asleep and self._nap_choice is not None:
+        if self._slept > 0 and self._nap_choice is not None:
             return self._nap_choice
         known, told, copied = self._known, self._arithmetic.told, self._copy_told()
         choice = WindowChoice.told_when_asked(self.name, lambda: _in_words(told(copied), known=known))
@@ -114,13 +116,13 @@ class AdaptiveWindow:
 
     def observe(self, outcome: StepOutcome) -> None:
         sources = outcome.sources
-        if self._asleep and not sources:
+        if self._slept > 0 and not sources:
             self._catches_up = True
             return
         self._known = True
         # A drafter that was not asked reads next what it missed: its time then says nothing about a token's cost.
         timed, self._catches_up = not self._catches_up, not sources
-        draft_ns = float(outcome.draft_ns) if timed else -1.0
+        draft_ns = float(outcome.draft_ns if timed else -max(outcome.draft_ns, 1))
         last = 0.0
         if sources:
             if sources[-1] != self._source:

@@ -95,9 +95,9 @@ def arithmetic() -> Arithmetic:
     stamp = _stamp()
 
     @_entry
-    def plan(c: int, b: int, d: int, most: int) -> int:
+    def plan(c: int, b: int, d: int, most: int, slept: int) -> int:
         _ = stamp
-        return deciding.plan(_costs(c), _belief(b), _draft(d), most)
+        return deciding.plan(_costs(c), _belief(b), _draft(d), most, slept)
 
     @_entry
     def nap(b: int) -> int:

@@ -44,6 +44,8 @@ YOUNG_CLIP = 1.4
 What stood before a quicker one than that was late, and is forgotten."""
 LINE_MEMORY = 0.97
 """What is left of a line's experience at each new one: some 33 count."""
+CATCH_UP_RATE = 0.3
+"""The same of a try's draft: tries are rare."""
 FREE_START = 1.0
 """Weight of the belief that to begin costs nothing."""
 
@@ -97,6 +99,17 @@ def observe_draft(costs: Costs, draft: DraftCost, count: int, others: float, too
     not foreseen goes to each source by its share."""
     expected, took = cost_of(draft, count), max(took_ns, 1.0) / math.exp(costs.scale)
     draft.timed = _take_in(draft.line, draft.timed, count, took * expected / (expected + others))
+
+
+def cost_behind_rest(draft: DraftCost) -> float:
+    """The draft of a try, in plain passes."""
+    return draft.behind_rest if draft.behind_rest > 0.0 else cost_of(draft, 2)
+
+
+def observe_draft_behind_rest(costs: Costs, draft: DraftCost, took_ns: float) -> None:
+    """The draft of a try took so long."""
+    expected, took = cost_behind_rest(draft), took_ns / math.exp(costs.scale)
+    draft.behind_rest = expected + CATCH_UP_RATE * (min(took, expected * math.exp(YOUNG_CLIP)) - expected)
 
 
 def _take_in(line: list[float], timed: int, count: int, cost: float) -> int:
@@ -181,4 +194,15 @@ def _draw_curve(costs: Costs) -> None:
         passes[size] = min(passes[size], passes[size + 1])
 
 
-ARITHMETIC = (_pool, _distrust_old, _draw_curve, _take_in, cost_of, observe_pass, observe_host, observe_draft)
+ARITHMETIC = (
+    _pool,
+    _distrust_old,
+    _draw_curve,
+    _take_in,
+    cost_of,
+    cost_behind_rest,
+    observe_pass,
+    observe_host,
+    observe_draft,
+    observe_draft_behind_rest,
+)

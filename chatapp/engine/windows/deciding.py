@@ -67,8 +67,9 @@ NO_ROOM, MEASURING, DRAFTING, WHOLE, RESTING, TRYING, STOPPED = range(7)
 """Reasons in `Belief.told`."""
 
 
-def plan(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
-    """k of the next step, at most `most`."""
+def plan(costs: Costs, belief: Belief, draft: DraftCost, most: int, slept: int) -> int:
+    """k of the next step, at most `most`, behind `slept` steps of a nap."""
+    belief.until_probe = max(belief.until_probe - slept, 0)
     belief.probing = False
     belief.kept_all = belief.expected = 1.0
     belief.stored = 0
@@ -78,13 +79,9 @@ def plan(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
 
 
 def nap(belief: Belief) -> int:
-    """Behind a `plan` of 1: how many steps more are plain whatever they show, which nobody need ask about. They count as
-    rested."""
-    if belief.told[0] != RESTING:
-        return 0
-    steps = min(belief.until_probe, LONGEST_NAP)
-    belief.until_probe -= steps
-    return steps
+    """Behind a `plan` of 1: how many steps more are plain whatever they show, which nobody need ask about. The next `plan` is
+    told of those that were made."""
+    return min(belief.until_probe, LONGEST_NAP) if belief.told[0] == RESTING else 0
 
 
 def _planned(costs: Costs, belief: Belief, draft: DraftCost, most: int) -> int:
@@ -159,8 +156,7 @@ def _rest(costs: Costs, belief: Belief, draft: DraftCost) -> int:
     if draft.timed == 0:
         return SHORTEST_REST  # what drafting costs is a guess yet
     passes = costs.passes
-    # The next draft behind a rest reads what was missed.
-    tried = passes[2] - passes[1] + costing.cost_of(draft, 2)
+    tried = passes[2] - passes[1] + costing.cost_behind_rest(draft)
     enough = tried / (passes[1] + _host(costs, 1.0)) / PROBE_SHARE
     return int(min(max(belief.rest, enough), max(float(LONGEST_REST), enough)) + 0.5)
 
@@ -229,7 +225,7 @@ def observe(
     last_confidence: float, draft_ns: float, verify_ns: float, host_ns: float,
 ) -> bool:  # fmt: skip
     """A step is over whose drafts, if any, are of one source: all that follows, in one call. `draft_ns` is negative where it
-    says nothing about a draft's cost. False, and nothing is done, where confidences of more than the last draft are to be
+    says nothing about a draft's cost, since what was missed was read first. False, and nothing is done, where confidences of more than the last draft are to be
     remembered first."""
     drafts = window - 1
     if belief.stored < drafts - 1:
@@ -241,6 +237,8 @@ def observe(
         belief.confidences[drafts - 1] = last_confidence
         if draft_ns >= 0.0:
             costing.observe_draft(costs, draft, drafts, 0.0, draft_ns)
+        elif belief.probing:
+            costing.observe_draft_behind_rest(costs, draft, -draft_ns)
         learn(belief, calibration, 0, tested, accepted)
     settle(costs, belief, draft, window, accepted, drafted)
     return True

@@ -70,6 +70,8 @@ class DraftCost:
 
     timed: int = 0
     line: list[float] = field(default_factory=lambda: [0.0] * EACH + [PRIOR_DRAFT])
+    behind_rest: float = 0.0
+    """What the draft of a try took, which reads first what was written in the rest; 0: not known yet."""
 
 
 @dataclass(slots=True)
