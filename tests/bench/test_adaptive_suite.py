@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
 from chatapp.bench import adaptive
-from chatapp.bench.adaptive import SyntheticEngine, drafter_name, run_suite, sides_of, stream
+from chatapp.bench.adaptive import Story, SyntheticEngine, drafter_name, run_suite, sides_of, stream
 from chatapp.bench.measure import Cell, measure_engine
 from chatapp.bench.suites import SuiteOptions
 from chatapp.bench.typical import StepCost, SteppedReply, TypicalCosts
+from chatapp.domain.record import RunRecord
 from chatapp.domain.request import GenerationRequest, SamplingSettings
+from chatapp.domain.tokens import DraftOutcome
+from chatapp.engine.control import RunControl
 from chatapp.resources import builtin_pair
 
 
@@ -44,7 +48,7 @@ def test_a_synthetic_drafter_is_right_as_often_as_it_says(engine: SyntheticEngin
     sampling = SamplingSettings(temperature=0.0, max_tokens=60)
     alone = GenerationRequest(messages, sampling, window=1, speculation=False)
     text = measure_engine(engine, alone).tokens
-    engine.story = [*engine.prepare(alone).prompt_ids, *text]
+    engine.story = Story(0, [*engine.prepare(alone).prompt_ids, *text])
     with_drafts = GenerationRequest(messages, sampling, window=4, drafter=drafter_name(acceptance))
     reply = measure_engine(engine, with_drafts)
     assert reply.tokens == text
@@ -52,6 +56,52 @@ def test_a_synthetic_drafter_is_right_as_often_as_it_says(engine: SyntheticEngin
     tested = reply.metrics.tested
     spread = 4 * math.sqrt(acceptance * (1 - acceptance) / tested) + 1e-9
     assert reply.metrics.tested_acceptance == pytest.approx(acceptance, abs=spread)
+
+
+def test_luck_is_another_for_every_prompt_and_the_same_for_every_window(engine: SyntheticEngine) -> None:
+    messages = stream(["story"], 1)[0][1]
+    sampling = SamplingSettings(temperature=0.0, max_tokens=60)
+    alone = GenerationRequest(messages, sampling, window=1, speculation=False)
+    prompt = engine.prepare(alone).prompt_ids
+    story = [*prompt, *measure_engine(engine, alone).tokens]
+
+    def unlucky_places(number: int, window: int) -> set[int]:
+        engine.story = Story(number, story)
+        request = GenerationRequest(messages, sampling, window=window, drafter=drafter_name(0.6))
+        place, rejected = len(prompt), set()
+        record = RunRecord()
+        for event in engine.run(engine.prepare(request), RunControl.of(request)):
+            record.apply(event)
+        for step in record.steps:
+            if any(draft.outcome is DraftOutcome.REJECTED for draft in step.drafted):
+                rejected.add(place + step.accepted)
+            place += len(step.tokens)
+        return rejected
+
+    first, second, wide = unlucky_places(0, 4), unlucky_places(1, 4), unlucky_places(0, 16)
+    assert first
+    assert first != second
+    assert wide, "tested behind other places, where bonus tokens were"
+    assert all(random.Random(f"0 {place}").random() >= 0.6 for place in first | wide)
+
+
+def test_a_synthetic_drafter_stops_at_the_end_as_a_model_does(engine: SyntheticEngine) -> None:
+    messages = stream(["guide"], 1)[0][1]
+    sampling = SamplingSettings(temperature=0.0, max_tokens=200)
+    alone = GenerationRequest(messages, sampling, window=1, speculation=False)
+    text = measure_engine(engine, alone).tokens
+    assert text[-1] in engine.pair.prompt.eos_ids
+    request = GenerationRequest(messages, sampling, window=16, drafter=drafter_name(0.97))
+    drafted: list[list[int]] = []
+    for number in range(8):
+        engine.story = Story(number, [*engine.prepare(alone).prompt_ids, *text])
+        record = RunRecord()
+        for event in engine.run(engine.prepare(request), RunControl.of(request)):
+            record.apply(event)
+        drafted += [[draft.id for draft in step.drafted] for step in record.steps]
+    ended = [ids for ids in drafted if text[-1] in ids]
+    assert ended
+    assert all(text[-1] not in ids[:-1] for ids in ended)
 
 
 def test_steps_count_at_the_median_cost_of_their_kind() -> None:
