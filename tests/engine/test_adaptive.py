@@ -27,9 +27,11 @@ class World:
     """A text whose drafts are right or wrong as planned, and a machine of known costs."""
 
     def __init__(
-        self, *, draft: float, curve: Curve, noise: float = 0.0, source: str = "model", catch_up: float = 0.0
-    ) -> None:
-        """Costs in plain passes; `catch_up` is that of the first draft behind steps without any."""
+        self, *, draft: float, curve: Curve, noise: float = 0.0, source: str = "model",
+        catch_up: float = 0.0, reading: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Costs in plain passes; `catch_up` is that of the first draft behind steps without any, `reading` that of each of
+        those steps' tokens besides."""
         self.policy = AdaptiveWindow()
         self.policy.begin("model", "rejection")
         self.windows: list[int] = []
@@ -38,7 +40,7 @@ class World:
         self.tokens = 0
         self.slow = 1.0
         self._draft, self._curve, self._noise, self._source = draft, curve, noise, source
-        self._catch_up, self._behind = catch_up, True
+        self._catch_up, self._reading, self._behind = catch_up, reading, 1
         self._rng = random.Random(1)
 
     def step(
@@ -59,8 +61,9 @@ class World:
             accepted += 1
         window = len(drafted) + 1
         draft, verify = self._draft * len(drafted), self._curve(window)
-        draft += self._catch_up * (self._behind and window > 1)
-        self._behind = window == 1
+        if drafted:
+            draft += (self._catch_up + self._reading * self._behind) * (self._behind > 0)
+        self._behind = 0 if drafted else self._behind + 1
         self.time, self.tokens = self.time + draft + verify, self.tokens + accepted + 1
         policy.observe(
             StepOutcome(
@@ -230,6 +233,53 @@ def test_what_is_read_behind_a_rest_counts_as_part_of_a_try() -> None:
         world.text(rate, 3000)
         assert any(window > 1 for window in world.windows[-3000:]), "it never stops trying"
         assert world.tokens / world.time > 0.98, rate
+
+
+@pytest.mark.parametrize("reading", [0.01, 0.05, 0.2])
+def test_rests_do_not_grow_with_what_there_is_to_read_behind_them(reading: float) -> None:
+    """Where that costs more than tries may, no rest is long enough to make up for itself."""
+    world = World(draft=0.1, curve=by_the_row, reading=reading).text(0.0, 12_000)
+    tries = [place for place, window in enumerate(world.windows) if window > 1]
+    assert max(after - before for before, after in pairwise(tries)) <= 1025
+    assert tries[-1] > 12_000 - 1025
+
+
+RESTS = st.fixed_dictionaries(
+    {
+        "caps": st.sampled_from([(16,), (16, 16, 7, 2), (16, 16, 16, 5, 3, 1)]),
+        "rules": st.sampled_from([("rejection",), ("rejection", "coupled", "block")]),
+        "every": st.sampled_from([2, 12, 60]),
+        "choices": st.sampled_from([(1,), (0, 1), (0, 1, 2)]),
+        "rate": st.sampled_from([0.0, 0.1, 0.4]),
+    }
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(RESTS, st.integers(0, 10**6))
+def test_the_next_try_comes_within_as_many_steps_as_is_said(of: dict[str, Any], seed: int) -> None:
+    """In any order of caps, rules and replies; steps that have no room for a draft, or are another rule's, do not count."""
+    policy, most, rule, left, rng = AdaptiveWindow(), 16, "rejection", dict[str, int](), random.Random(seed)
+    for step in range(800):
+        if step == 0 or rng.random() < 1 / of["every"]:
+            rule, most = rng.choice(of["rules"]), rng.choice(of["caps"])
+            policy.begin("model", rule)
+        window = policy.plan(most)
+        choices = [policy.choice() for _ in range(rng.choice(of["choices"]))]
+        reasons = {choice.reason for choice in choices}
+        assert len(reasons) < 2
+        if said := re.search(r"at most (\d+)", "".join(reasons)):
+            assert window == 1
+            left[rule] = min(left.get(rule, 1000), int(said[1]))
+        if window > 1 or (reasons and not said and most > 1):
+            left.pop(rule, None)
+        elif most > 1 and rule in left:
+            left[rule] -= 1
+            assert left[rule] >= 0, "it should have been tried"
+        drafts = window - 1
+        accepted = next((place for place in range(drafts) if rng.random() >= of["rate"]), drafts)
+        outcome = ("model",) * drafts, (0.8,) * drafts, accepted, min(accepted + 1, drafts)
+        policy.observe(StepOutcome(window, *outcome, UNIT * drafts // 5, int(UNIT * flat(window)), 0))
 
 
 def test_a_rest_is_counted_down_and_most_of_it_passes_unseen(monkeypatch: pytest.MonkeyPatch) -> None:

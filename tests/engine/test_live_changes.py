@@ -94,6 +94,39 @@ def test_a_policy_is_asked_told_and_believed() -> None:
         assert not any(sure[:-1]), "a token after which the policy stops is the last of its window"
 
 
+def test_policies_that_take_turns_hear_of_rules_that_they_did_not_have_last() -> None:
+    """Each plans the steps that ask for it, and begins when it meets another rule than it last did: not at each turn."""
+    heard: list[tuple[str, str]] = []
+
+    class Listening(Watched):
+        def begin(self, drafter: str, acceptor: str) -> None:
+            super().begin(drafter, acceptor)
+            heard.append((self.name, acceptor))
+
+    rig, control = toy_rig(), RunControl(8, True, "rejection", "one")
+    policies = {name: Listening(name) for name in ("one", "other")}
+    turns = [
+        ("one", "rejection"), ("other", "rejection"), ("one", "rejection"), ("one", "block"), ("other", "block"),
+        ("other", "rejection"), ("one", "block"), ("one", "rejection"),
+    ]  # fmt: skip
+    run = rig.run(sampling=LONG, control=control, policies=policies)
+    asked, planned = list[tuple[str, str]](), list[tuple[str, str]]()
+    for event in checked_events(rig, run):
+        if isinstance(event, StepCommitted):
+            if event.choice is not None:
+                planned.append((event.choice.policy, event.acceptor))
+            control.policy, control.acceptor = turns[len(asked) % len(turns)]
+            asked.append((control.policy, control.acceptor))
+    assert len(planned) > len(turns)
+    assert planned == asked[: len(planned)]
+    assert heard[:6] == [
+        ("one", "rejection"), ("other", "rejection"), ("one", "block"), ("other", "block"), ("other", "rejection"),
+        ("one", "rejection"),
+    ]  # fmt: skip
+    for name, policy in policies.items():
+        assert policy.observed == sum(of == name for of, _ in planned)
+
+
 def test_the_first_step_has_no_choice_and_plain_steps_say_why() -> None:
     rig = toy_rig()
     steps = steps_of(finished(rig, rig.run(speculation=False)))

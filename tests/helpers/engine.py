@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -144,6 +144,7 @@ class Rig:
         eos: Sequence[int] = (),
         drafter: str | DrafterFactory = ModelDrafter,
         policy: WindowPolicy | None = None,
+        policies: Mapping[str, WindowPolicy] | None = None,
     ) -> SpeculativeRun:
         """`acceptor` as a name can change with `control.acceptor`; as a factory it is the only rule. `drafter` as a name is
         the registry's; as a factory it needs a draft model."""
@@ -175,7 +176,7 @@ class Rig:
                 target=self.target,
                 drafter=self._drafter(drafter, processor, current, frozenset(eos)),
                 acceptor=rules,
-                policy=lambda _: chosen_policy,
+                policy=policies.__getitem__ if policies else lambda _: chosen_policy,
                 processor=processor,
                 text=Text(letters, lambda token: letters([token]), frozenset(eos)),
                 clock=TickClock(),

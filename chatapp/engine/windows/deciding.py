@@ -48,6 +48,9 @@ PROBE_SHARE = 0.02
 """While speculation is off, trying it may cost so much of plain decoding."""
 LONGEST_REST = 256
 """Plain steps between two tries."""
+LONGEST_UNREAD = 1024
+"""The same where it is dear to read what was missed. The longer the rest the more there is to read: where a token costs more
+than PROBE_SHARE rests would else grow for ever."""
 LONGEST_NAP = 15
 """Of these so many pass unseen, then one is looked at: the machine may have changed. To look at each costs 20 to 30 µs, of
 steps of 400."""
@@ -156,8 +159,9 @@ def _rest(costs: Costs, belief: Belief, draft: DraftCost) -> int:
     if draft.timed == 0:
         return SHORTEST_REST  # what drafting costs is a guess yet
     passes = costs.passes
-    tried = passes[2] - passes[1] + costing.cost_behind_rest(draft)
-    enough = tried / (passes[1] + _host(costs, 1.0)) / PROBE_SHARE
+    longer, afforded = passes[2] - passes[1], (passes[1] + _host(costs, 1.0)) * PROBE_SHARE
+    at_hand = (longer + costing.cost_of(draft, 2)) / afforded
+    enough = min((longer + costing.cost_behind_rest(draft)) / afforded, max(at_hand, float(LONGEST_UNREAD)))
     return int(min(max(belief.rest, enough), max(float(LONGEST_REST), enough)) + 0.5)
 
 
@@ -225,8 +229,8 @@ def observe(
     last_confidence: float, draft_ns: float, verify_ns: float, host_ns: float,
 ) -> bool:  # fmt: skip
     """A step is over whose drafts, if any, are of one source: all that follows, in one call. `draft_ns` is negative where it
-    says nothing about a draft's cost, since what was missed was read first. False, and nothing is done, where confidences of more than the last draft are to be
-    remembered first."""
+    says nothing about a draft's cost, since what was missed was read first. False, and nothing is done, where confidences of
+    more than the last draft are to be remembered first."""
     drafts = window - 1
     if belief.stored < drafts - 1:
         return False
