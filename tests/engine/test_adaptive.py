@@ -244,6 +244,40 @@ def test_rests_do_not_grow_with_what_there_is_to_read_behind_them(reading: float
     assert tries[-1] > 12_000 - 1025
 
 
+def test_prompts_that_are_read_while_drafting_pays_say_nothing_of_tries() -> None:
+    world = World(draft=0.1, curve=flat, reading=0.05)
+    for _ in range(20):
+        world.policy.begin("model", "rejection")
+        world._behind = 400
+        world.text(0.95, 20)
+    world.text(0.0, 200)
+    first = next(found for reason in world.reasons if (found := re.search(r"at most (\d+)", reason)))
+    assert int(first[1]) < 30
+
+
+def test_one_late_try_does_not_put_off_the_next_for_long() -> None:
+    world = World(draft=0.1, curve=by_the_row, catch_up=6.0).text(0.0, 4000)
+    while world.windows[-1] == 1:
+        world._catch_up = 1000.0
+        world.text(0.0, 1)
+    world._catch_up = 6.0
+    world.text(0.0, 4000)
+    late = world.windows[-4000:]
+    assert 320 < late.index(2) < 700
+    assert late[-400:].count(2) > 0, "and it is forgotten"
+
+
+def test_a_nap_is_told_of_once_and_lasts_into_the_next_reply() -> None:
+    world = World(draft=0.3, curve=flat).text(0.0, 400)
+    while world.policy._nap < 8:
+        world.text(0.0, 1)
+    told = world.policy.choice()
+    world.text(0.0, 3)
+    world.policy.begin("model", "rejection")
+    world.text(0.0, 3)
+    assert world.policy.choice() is told
+
+
 RESTS = st.fixed_dictionaries(
     {
         "caps": st.sampled_from([(16,), (16, 16, 7, 2), (16, 16, 16, 5, 3, 1)]),
