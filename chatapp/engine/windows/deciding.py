@@ -42,8 +42,9 @@ RATE_MEMORY = 0.92
 """What is left of tokens and time at each new step: λ is that of some 12 steps."""
 FIRST_MEMORY = 0.97
 """The same for how often a window's first draft was kept: some 33 tests."""
-FOLLOW_MEMORY = 0.97
-"""And for later drafts, given that those before were kept."""
+FOLLOW_MEMORY = 0.985
+"""And for later drafts, given that those before were kept: some 67. Windows of about the same worth else take turns by chance
+alone."""
 PROBE_SHARE = 0.02
 """While speculation is off, trying it may cost so much of plain decoding."""
 LONGEST_REST = 256
