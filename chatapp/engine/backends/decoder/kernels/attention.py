@@ -18,19 +18,27 @@ from chatapp.engine.backends.decoder.kernels.numbers import (
     exponential,
     f,
     f32,
+    fetch,
     i32,
     narrow,
     size_of,
     u16,
     widen,
 )
-from chatapp.engine.backends.decoder.kernels.panels import product
+from chatapp.engine.backends.decoder.kernels.panels import LINE_BYTES, product
 
 TILE = 64
 """Positions whose keys lie side by side, dimension by dimension, so that a score needs no sum across a vector. In bfloat16
 two dimensions of a key lie together, and two positions of a value, as `panels` reads pairs."""
 CHUNK = 16
 """Rows of a pass whose scores are held at once."""
+BLOCK = 4 * TILE
+"""Exponentials that are taken between two requests for memory."""
+FETCHED_PER_SCORE = 16
+"""Bytes of the values that each exponential asks for: with eight rows, taking them then hides half of what reading the values
+takes."""
+FETCHING = 3
+"""Queries from which on that is worth it: with fewer the exponentials are soon done."""
 
 
 @compiled(ORDERED)
@@ -74,17 +82,31 @@ def _fill(place: int, begin: int, end: int, value: Any, kind: Any) -> None:
 
 
 @compiled(ORDERED)
-def _softmax(kv: Any, place: int, to: int, seen: int, length: int) -> Any:
+def _fetch_lines(begin: int, end: int) -> None:
+    for address in range(begin, end, LINE_BYTES):
+        fetch(address)
+
+
+@compiled(ORDERED)
+def _softmax(kv: Any, place: int, to: int, seen: int, length: int, soon: int, soon_end: int) -> Any:
     """Weights of the first `seen` positions, zeros behind them up to `length`, as `kv`; returns what to scale the mix by.
-    float32 in place, whatever `to` is. Sums run over the tiles of the row itself, so that their order is its own affair."""
+    float32 in place, whatever `to` is. Sums run over the tiles of the row itself, so that their order is its own affair.
+    Meanwhile memory between `soon` and `soon_end` is asked for."""
     own = (seen + TILE - 1) // TILE * TILE
     _fill(place, seen, own, f(-1e30), f32)
     largest = _largest(place, own)
+    total = f(0)
+    for begin in range(0, own, BLOCK):
+        together = min(own - begin, BLOCK)
+        if size_of(kv) == 4:
+            total += _exponentials(place + begin * 4, together, largest)
+        else:
+            total += _narrow_exponentials(place + begin * 4, to + begin * 2, together, largest)
+        _fetch_lines(soon, min(soon + together * FETCHED_PER_SCORE, soon_end))
+        soon += together * FETCHED_PER_SCORE
     if size_of(kv) == 4:
-        total = _exponentials(place, own, largest)
         _fill(place, seen, length, f(0), f32)
     else:
-        total = _narrow_exponentials(place, to, own, largest)
         _fill(to, seen, length, f(0), u16)
     return f(1) / total
 
@@ -185,6 +207,7 @@ def _chunk(act: Any, out_kind: Any, kv: Any, qkv_at: int, out_at: int, keys: int
         factors[query] = _softmax(
             kv, scores_at + query * length * 4, weights_at + query * length * size_of(kv),
             start + begin + query // group + 1, tiles * TILE,
+            values + query * tiles * TILE * FETCHED_PER_SCORE, values + tiles * tile_bytes if queries >= FETCHING else 0,
         )  # fmt: skip
     for tile in range(tiles):
         # Not behind the last position: what lies there may be no number, and 0 × NaN is NaN.

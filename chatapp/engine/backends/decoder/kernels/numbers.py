@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.np import numpy_support
 
 from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, instruction
@@ -16,6 +17,9 @@ u16, i32, i64, f32, f64, f = (
 )  # fmt: skip
 carray: Any = numpy_support.carray
 pointer_to: Any = types.CPointer
+declared: Any = cgutils.get_or_insert_function
+SECOND_CACHE = 2
+"""For the prefetch instruction."""
 
 
 @instruction
@@ -193,3 +197,18 @@ def power_of_two(x: Any, factor: Any, rest: Any) -> Any:
     power = power * part + f(6.931472028550421e-1)
     power = power * part + f(1.0)
     return power * bits_to_float((np.int32(whole) + np.int32(127)) << np.int32(23))
+
+
+@instruction
+def fetch(_context: Any, address: Any) -> Any:
+    """Ask for the line of memory at `address`, which need not exist, into a cache that has room for many."""
+
+    def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word])
+        prefetch = declared(builder.module, kind, "llvm.prefetch.p0i8")
+        place = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        builder.call(prefetch, [place, word(0), word(SECOND_CACHE), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), build

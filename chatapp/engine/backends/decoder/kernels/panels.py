@@ -6,10 +6,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from chatapp.engine.backends.decoder.kernels.compiling import LANES, ORDERED, PAIRS, compiled, instruction
-from chatapp.engine.backends.decoder.kernels.numbers import at, carray, f32, size_of, u16
+from chatapp.engine.backends.decoder.kernels.numbers import at, carray, declared, f32, size_of, u16
 
 LINE_BYTES = 64
 AHEAD_BYTES = 1 << 14
@@ -17,7 +16,6 @@ AHEAD_BYTES = 1 << 14
 fifth, with matrices that come from memory; with those in a cache they differ little."""
 KEEP_ALL = 3
 """For the prefetch instruction: into the nearest cache."""
-declared: Any = cgutils.get_or_insert_function
 
 
 def _panel(rows: int, vectors: int) -> Any:
