@@ -13,6 +13,8 @@ def milliseconds(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     value = seconds * 1e3
+    if value < 10:
+        return f"{value:.2f} ms"
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.1f} ms"
 
 

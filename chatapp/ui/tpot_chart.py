@@ -26,6 +26,7 @@ from PySide6.QtWidgets import QFrame, QStyleOptionGraphicsItem, QWidget
 from chatapp.domain.palette import KIND_STYLES
 from chatapp.domain.rehearsal import REHEARSAL
 from chatapp.domain.tokens import TokenKind
+from chatapp.ui.numbers import milliseconds
 from chatapp.ui.theme import Tokens, mixed
 from chatapp.ui.tpot_bars import Bar, PlotSeries, Reply
 
@@ -327,7 +328,7 @@ class TpotChart(pg.PlotWidget):  # type: ignore[misc]  # as above
         if last is None or last.tpot_ms is None:
             return
         bottom = max(self._y(last.tpot_ms) - 3, area.top() + QFontMetricsF(painter.font()).height() + 6)
-        text = f"TPOT {last.tpot_ms:.1f} ms"
+        text = f"TPOT {milliseconds(last.tpot_ms / 1e3)}"
         at = QPointF(area.right() - 2, bottom)
         self._draw_label(painter, text, at, QColor(self._tokens.accent), from_right=True)
 
@@ -409,7 +410,7 @@ def describe_bar(bar: Bar) -> list[str]:
     whole_ms = bar.tpot_ms * timing.tokens
     return [
         f"step {timing.index}, {mode}",
-        f"{count}, {bar.tpot_ms:.1f} ms each",
-        f"step took {whole_ms:.1f} ms",
+        f"{count}, {milliseconds(bar.tpot_ms / 1e3)} each",
+        f"step took {milliseconds(whole_ms / 1e3)}",
         *([REHEARSAL] if timing.simulated else []),
     ]

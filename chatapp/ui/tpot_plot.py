@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from chatapp.domain.palette import Theme
 from chatapp.domain.record import RunRecord
 from chatapp.ui.display_mode import DisplayedWidget, DisplayMode
+from chatapp.ui.numbers import milliseconds
 from chatapp.ui.theme import tokens_of
 from chatapp.ui.tpot_bars import Bar, PlotSeries
 
@@ -119,7 +120,9 @@ class TpotPlot(QWidget, DisplayedWidget):
     def _describe(self) -> None:
         bars = sum(len(reply.bars) for reply in self._series.replies)
         last = self._series.replies[-1].tpot_ms if self._series.replies else None
-        said = f"{bars:,} verify steps" + ("" if last is None else f", TPOT of the reply {last:.1f} ms")
+        said = f"{bars:,} verify steps" + (
+            "" if last is None else f", TPOT of the reply {milliseconds(last / 1e3)}"
+        )
         self.setAccessibleDescription(said if bars else EMPTY_TEXT)
 
     def sizeHint(self) -> QSize:

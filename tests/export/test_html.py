@@ -320,7 +320,7 @@ def test_a_single_slow_step_does_not_flatten_the_others_and_is_marked() -> None:
     script.verify([], "z", rejected="x", seconds=5)
     svg = tpot_plot(script.record(), "Reply 1")
     assert svg.count('class="notch"') == 1
-    assert "5000.0 ms per token" in svg
+    assert "5,000 ms per token" in svg
     heights = [float(height) for height in re.findall(r'class="step"[^>]* height="([\d.]+)"', svg)]
     assert min(heights) > 30
 

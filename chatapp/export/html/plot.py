@@ -112,7 +112,7 @@ def _bars(timings: Sequence[StepTiming], scale: _Scale) -> str:
         x, end = scale.x(timing.first_token), scale.x(timing.first_token + timing.tokens)
         value = timing.tpot_s * 1e3
         y = scale.y(value)
-        words = f"step {timing.index}: {value:.1f} ms per token, {count(timing.tokens, 'token')}, k {timing.window}"
+        words = f"step {timing.index}: {milliseconds(timing.tpot_s)} per token, {count(timing.tokens, 'token')}, k {timing.window}"
         bars.append(
             f'<rect class="step" x="{x:.2f}" y="{y:.2f}" width="{end - x - gap:.2f}" '
             f'height="{TOP + PLOT_HEIGHT - y:.2f}" rx="1"><title>{esc(words)}</title></rect>'

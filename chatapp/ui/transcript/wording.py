@@ -10,6 +10,7 @@ from chatapp.domain.rehearsal import REHEARSAL
 from chatapp.domain.request import chooses_by_itself
 from chatapp.domain.tokens import DraftedToken
 from chatapp.domain.wording import estimates, proposer, step_acceptor
+from chatapp.ui.numbers import milliseconds
 from chatapp.ui.text_hygiene import readable, visible
 
 ESTIMATES_IN_A_LINE = 3
@@ -47,9 +48,9 @@ def reply_summary(record: RunRecord) -> list[str]:
     parts = [REHEARSAL] if record.simulated else []
     parts.append(f"{metrics.tokens:,} token" + ("" if metrics.tokens == 1 else "s"))
     if metrics.tpot_s is not None:
-        parts.append(f"TPOT {metrics.tpot_s * 1e3:.1f} ms")
+        parts.append(f"TPOT {milliseconds(metrics.tpot_s)}")
     if metrics.ttft_s is not None:
-        parts.append(f"TTFT {metrics.ttft_s:.2f} s")
+        parts.append(f"TTFT {milliseconds(metrics.ttft_s)}")
     if metrics.acceptance_rate is not None:
         parts.append(f"{metrics.acceptance_rate:.0%} accepted".replace("%", " %"))
     if metrics.mean_acceptance_length is not None and metrics.drafted:

@@ -184,7 +184,7 @@ def test_hovering_tells_step_k_tokens_and_ms(plot: TpotPlot) -> None:
     said = " ".join(describe_bar(bar))
     assert f"step {bar.timing.index}" in said
     assert f"{bar.timing.tokens} token" in said
-    assert f"{bar.tpot_ms:.1f} ms" in said
+    assert f"{bar.tpot_ms:.2f} ms each" in said
 
 
 @pytest.mark.parametrize("theme", list(Theme))
