@@ -16,7 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from chatapp.bench.prepared_run import collector_off, correlated_tables, prepared_run
+from chatapp.bench.measure import collector_spared
+from chatapp.bench.prepared_run import correlated_tables, prepared_run
 from chatapp.bench.suites import Bar, SuiteOptions, show_bars
 from chatapp.bench.timing import quantile
 from chatapp.domain.errors import GenerationFailed
@@ -162,7 +163,7 @@ def host_cost(
 
     found: list[Step] = []
     events = cast("Generator[RunEvent, None, None]", run.events())
-    with closing(events), closing(Reader()) as reader, collector_off():
+    with closing(events), closing(Reader()) as reader, collector_spared():
         begin_ns, before = CLOCK.now_ns(), spent_ns()
         for event in events:
             reader.take(event)

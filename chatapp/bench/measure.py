@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from chatapp.domain.errors import GenerationFailed
@@ -116,19 +117,29 @@ def in_turn(
 ) -> list[Cell]:
     """Every side answers every prompt, in turn, `rounds` times after one round that is thrown away. In another order each
     time, the same in every run: a side that always followed the slowest would always find its caches."""
-    # As the window does: a full collection over torch and the tokenizers takes 190 ms, and hits one side alone.
-    gc.collect()
-    gc.freeze()
     cells = [Cell() for _ in sides]
     orders, order = random.Random(0), list(range(len(sides)))
-    for round_index in range(rounds + 1):
-        results: list[list[Reply]] = [[] for _ in sides]
-        for prompt in range(prompts):
-            orders.shuffle(order)
-            for side in order:
-                results[side].append(sides[side](prompt))
-                on_reply()
-        if round_index > 0:
-            for cell, replies in zip(cells, results, strict=True):
-                cell.rounds.append(replies)
+    with collector_spared():
+        for round_index in range(rounds + 1):
+            results: list[list[Reply]] = [[] for _ in sides]
+            for prompt in range(prompts):
+                orders.shuffle(order)
+                for side in order:
+                    results[side].append(sides[side](prompt))
+                    on_reply()
+            if round_index > 0:
+                for cell, replies in zip(cells, results, strict=True):
+                    cell.rounds.append(replies)
     return cells
+
+
+@contextmanager
+def collector_spared() -> Iterator[None]:
+    """As the application has it while a reply runs: what is loaded is out of the collector's sight. A full collection over torch
+    and the tokenizers takes 190 ms, and would hit one side alone."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from chatapp.bench.prepared_run import collector_off, correlated_tables, prepared_run
+from chatapp.bench.measure import collector_spared
+from chatapp.bench.prepared_run import correlated_tables, prepared_run
 from chatapp.bench.suites import Bar, SuiteOptions, show_bars
 from chatapp.domain.events import RunEvent, StepCommitted
 from chatapp.domain.metrics import run_metrics
@@ -96,7 +97,7 @@ def _measure(
     record = RunRecord()
     spent: list[float] = []
     events = cast("Generator[RunEvent, None, None]", run.events())
-    with closing(events), collector_off():
+    with closing(events), collector_spared():
         begin_ns, models_ns = time.perf_counter_ns(), target.spent_ns + draft.spent_ns
         for event in events:
             if isinstance(event, StepCommitted):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -90,14 +88,3 @@ def prepared_run(
         control=RunControl(window, True, acceptor),
         submitted_ns=clock.now_ns(),
     )
-
-
-@contextmanager
-def collector_off() -> Iterator[None]:
-    """As the application has it while a reply runs: what is loaded is out of the collector's sight."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

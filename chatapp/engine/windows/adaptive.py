@@ -120,7 +120,6 @@ class AdaptiveWindow:
     def observe(self, outcome: StepOutcome) -> None:
         sources = outcome.sources
         if self._slept > 0 and not sources:
-            self._catches_up = True
             return
         self._known = True
         # A drafter that was not asked reads next what it missed: its time then says nothing about a token's cost.

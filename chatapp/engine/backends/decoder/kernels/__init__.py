@@ -1,7 +1,7 @@
-"""What stands between a decoder's matrix products, compiled for the processor at hand by numba.
+"""A decoder's pass as a whole (`passing`), or what stands between matrix products of others, and the arithmetic of long rows:
+compiled for the processor at hand by numba.
 
-As torch operators these are some forty small calls a layer, which at batch 1 take longer than the products themselves; here
-they are four. Arguments are addresses and counts, which numba unpacks in a fraction of a microsecond. `act` is the type that
+As torch operators a layer is some forty small calls, which at batch 1 take longer than its products. Arguments are addresses and counts, which numba unpacks in a fraction of a microsecond. `act` is the type that
 products take and give and `kv` the type of keys and values, `"float32"` or `"bfloat16"`.
 """
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import llvmlite.binding as llvm
 import numba
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 if getattr(numba.config, "DISABLE_JIT", False):
@@ -62,6 +63,9 @@ def stamp_of_sources() -> int:
 def compiled(flags: set[str], **options: Any) -> Callable[[F], F]:
     # numpy's way of dividing: without a branch for zero, which would keep loops from being vectorised.
     return numba.njit(nogil=True, fastmath=flags, error_model="numpy", **options)  # type: ignore[no-any-return] # untyped
+
+
+declared: Any = cgutils.get_or_insert_function
 
 
 def instruction(build: Callable[..., Any]) -> Any:

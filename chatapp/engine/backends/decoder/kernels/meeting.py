@@ -8,9 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
-from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, instruction
+from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, declared, instruction
 
 MEETING_BYTES = 192
 """How many have arrived, and on lines of their own how often all have, and whether nobody is waited for any more."""
@@ -18,7 +17,6 @@ GIVEN_UP = 128
 """Where the last of these stands. What is computed then is worth nothing."""
 LOOKS = 2000
 """After so many, some 20 to 100 µs, a thread lets others run: the one it waits for may be waiting for its core."""
-declared: Any = cgutils.get_or_insert_function
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 

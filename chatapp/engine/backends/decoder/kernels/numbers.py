@@ -7,19 +7,17 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.np import numpy_support
 
-from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, instruction
+from chatapp.engine.backends.decoder.kernels.compiling import ORDERED, compiled, declared, instruction
 
 u16, i32, i64, f32, f64, f = (
     types.uint16, types.int32, types.int64, types.float32, types.float64, np.float32
 )  # fmt: skip
 carray: Any = numpy_support.carray
 pointer_to: Any = types.CPointer
-declared: Any = cgutils.get_or_insert_function
-SECOND_CACHE = 2
-"""For the prefetch instruction."""
+FIRST_CACHE, SECOND_CACHE = 3, 2
+"""For `emit_fetch`."""
 
 
 @instruction
@@ -199,16 +197,20 @@ def power_of_two(x: Any, factor: Any, rest: Any) -> Any:
     return power * bits_to_float((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
+def emit_fetch(builder: Any, address: Any, cache: int) -> None:
+    """The instruction that asks for a line of memory."""
+    word, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
+    prefetch = declared(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(prefetch, [builder.inttoptr(address, pointer), word(0), word(cache), word(1)])
+
+
 @instruction
 def fetch(_context: Any, address: Any) -> Any:
     """Ask for the line of memory at `address`, which need not exist, into a cache that has room for many."""
 
     def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        word = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word])
-        prefetch = declared(builder.module, kind, "llvm.prefetch.p0i8")
-        place = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-        builder.call(prefetch, [place, word(0), word(SECOND_CACHE), word(1)])
+        emit_fetch(builder, args[0], SECOND_CACHE)
         return context.get_dummy_value()
 
     return types.void(types.intp), build

@@ -7,15 +7,28 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from chatapp.engine.backends.decoder.kernels.compiling import LANES, ORDERED, PAIRS, compiled, instruction
-from chatapp.engine.backends.decoder.kernels.numbers import at, carray, declared, f32, size_of, u16
+from chatapp.engine.backends.decoder.kernels.compiling import (
+    LANES,
+    ORDERED,
+    PAIRS,
+    compiled,
+    declared,
+    instruction,
+)
+from chatapp.engine.backends.decoder.kernels.numbers import (
+    FIRST_CACHE,
+    at,
+    carray,
+    emit_fetch,
+    f32,
+    size_of,
+    u16,
+)
 
 LINE_BYTES = 64
 AHEAD_BYTES = 1 << 14
 """How far in front of a panel memory is asked for. Of 4 to 64 KiB this was the fastest for one row and for eight, by up to a
 fifth, with matrices that come from memory; with those in a cache they differ little."""
-KEEP_ALL = 3
-"""For the prefetch instruction: into the nearest cache."""
 
 
 def _panel(rows: int, vectors: int) -> Any:
@@ -46,11 +59,6 @@ def _emit_panel(builder: Any, args: Any, rows: int, vectors: int, *, half: bool)
     # What is read of a row at a time: a number, or a pair of two bytes each.
     read, read_by_lane = (word, words) if half else (number, vector)
     multiply_add = _pairs_multiplied(builder) if half else _numbers_multiplied(builder)
-    fetch = declared(
-        builder.module,
-        ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word]),
-        "llvm.prefetch.p0i8",
-    )
 
     def load(base: Any, offset: Any, kind: Any) -> Any:
         address = builder.add(base, builder.mul(offset, index(4)))
@@ -84,8 +92,7 @@ def _emit_panel(builder: Any, args: Any, rows: int, vectors: int, *, half: bool)
     row_of_b = builder.mul(step, b_stride)
     soon = builder.add(b, builder.add(builder.mul(row_of_b, index(4)), index(AHEAD_BYTES)))
     for line in range(-(-vectors * LANES * 4 // LINE_BYTES)):
-        address = builder.inttoptr(builder.add(soon, index(line * LINE_BYTES)), ir.IntType(8).as_pointer())
-        builder.call(fetch, [address, word(0), word(KEEP_ALL), word(1)])
+        emit_fetch(builder, builder.add(soon, index(line * LINE_BYTES)), FIRST_CACHE)
     columns = [load(b, builder.add(row_of_b, index(v * LANES)), read_by_lane) for v in range(vectors)]
     results = []
     for row in range(rows):
